@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+
+from jko import solvers
+from jko.energies import Energy, static
+from jko.kernels import KERNELS
+from jko.potentials import POTENTIALS
+from jko.simulation import simulate, simulate_snapshots
+from jko.snapshots import Truth, load
+
+SCRIPT = Path(__file__).parent.parent / "workflow" / "scripts" / "simulate.py"
+SETTINGS = {
+    "potential": "flowers",
+    "interaction": None,
+    "beta": 0.0,
+    "dimension": 2,
+    "n_train": 40,
+    "n_test": 30,
+    "steps": 3,
+    "tau": 0.01,
+    "pairing": "paired",
+    "initial": {"law": "uniform", "low": -4.0, "high": 4.0},
+    "seeds": 2,
+}
+
+
+def quadratic_at_one(x):
+    """1/2 |x - 1|^2: its diffusion is the Ornstein-Uhlenbeck process around 1."""
+    return 0.5 * jnp.sum((x - 1) ** 2)
+
+
+def pair_forces(name: str, x: np.ndarray) -> np.ndarray:
+    """(n, d) mean over y of grad W(x - y), by two plain loops."""
+    gradient = jax.jit(jax.grad(KERNELS[name]))
+    return np.array(
+        [np.mean([gradient(jnp.asarray(a - b)) for b in x], axis=0, dtype=np.float64) for a in x]
+    )
+
+
+@pytest.mark.parametrize("pairing", ["paired", "unpaired"])
+def test_ornstein_uhlenbeck_mean_and_variance(pairing):
+    n, tau, steps, beta, mean0, std0 = 20_000, 0.02, 50, 0.5, 3.0, 0.3
+    clouds = simulate(
+        jax.random.key(0),
+        quadratic_at_one,
+        None,
+        beta,
+        dimension=2,
+        n_train=n,
+        n_test=n,
+        steps=steps,
+        tau=tau,
+        pairing=pairing,
+        initial={"law": "normal", "mean": mean0, "std": std0},
+    )
+    t = tau * np.arange(steps + 1)
+    mean = 1 + (mean0 - 1) * np.exp(-t)
+    variance = std0**2 * np.exp(-2 * t) + beta * (1 - np.exp(-2 * t))
+    for cloud in clouds:
+        x = np.asarray(cloud, np.float64)
+        assert x.shape == (steps + 1, n, 2)
+        # Five standard errors, and the step's own bias: O(tau) of the distance travelled.
+        noise = 5 * np.sqrt(variance / n)
+        bias = tau / 2 * t * np.exp(-t) * (mean0 - 1)
+        assert np.all(np.abs(x.mean(axis=1) - mean[:, None]) < (noise + 1.2 * bias)[:, None])
+        spread = 5 * variance * np.sqrt(2 / n) + 1.2 * tau * beta
+        assert np.all(np.abs(x.var(axis=1) - variance[:, None]) < spread[:, None])
+
+
+def test_the_scheme_is_euler_maruyama_to_the_last_moment():
+    # The recursion by hand: m' = (1 - tau) m + tau, s' = (1 - tau)^2 s + 2 tau beta, at a coarse tau.
+    n, tau, beta = 50_000, 0.5, 0.3
+    clouds = simulate(
+        jax.random.key(1),
+        quadratic_at_one,
+        None,
+        beta,
+        dimension=1,
+        n_train=n,
+        n_test=2,
+        steps=3,
+        tau=tau,
+        pairing="paired",
+        initial={"law": "normal", "mean": -1.0, "std": 0.5},
+    )
+    mean, variance = -1.0, 0.25
+    for x in np.asarray(clouds.train, np.float64)[..., 0]:
+        assert abs(x.mean() - mean) < 5 * np.sqrt(variance / n)
+        assert abs(x.var() - variance) < 5 * variance * np.sqrt(2 / n)
+        mean, variance = (1 - tau) * mean + tau, (1 - tau) ** 2 * variance + 2 * tau * beta
+
+
+@pytest.mark.parametrize("interaction", [None, "styblinski_tang", "gaussian_attraction"])
+def test_every_paired_step_is_the_explicit_formula(interaction):
+    data = simulate_snapshots(SETTINGS | {"interaction": interaction, "seeds": 1})
+    for part in ("train", "test"):
+        clouds = data.clouds(0, part)
+        for before, after in zip(clouds[:-1], clouds[1:], strict=True):
+            x = before.astype(np.float32)
+            force = np.asarray(jax.vmap(jax.grad(POTENTIALS["flowers"]))(jnp.asarray(x)))
+            if interaction is not None:
+                force = force + pair_forces(interaction, x)
+            np.testing.assert_allclose(after, before - 0.01 * force, atol=1e-5)
+
+
+def test_blocks_of_particles_change_nothing(monkeypatch):
+    energy = Energy(static(POTENTIALS["flat"]), Partial(KERNELS["zigzag_ridge"]), 0.1)
+    cloud = jax.random.normal(jax.random.key(2), (37, 3))
+    arguments = (energy, jax.random.key(3), cloud, jnp.zeros(()), jnp.asarray(0.01))
+    whole = solvers.euler_step(*arguments)
+    for numbers in (1, 5 * 37 * 3, 37 * 37 * 3):  # one particle, five (and two left over), all
+        monkeypatch.setattr(solvers, "_BLOCK_NUMBERS", numbers)
+        np.testing.assert_allclose(solvers.euler_step(*arguments), whole, rtol=1e-6, atol=1e-6)
+
+
+def test_an_even_interaction_alone_keeps_the_mean_and_a_quadratic_one_shrinks_to_it():
+    data = simulate_snapshots(
+        SETTINGS | {"potential": "flat", "interaction": "quadratic", "tau": 0.1}
+    )
+    start, end = data.cloud(0, "train", 0), data.cloud(0, "train", 3)
+    np.testing.assert_allclose(end.mean(axis=0), start.mean(axis=0), atol=1e-5)
+    expected = start.mean(axis=0) + 0.9**3 * (start - start.mean(axis=0))
+    np.testing.assert_allclose(end, expected, atol=1e-5)
+
+
+def test_paired_rows_are_one_particle_and_unpaired_rows_are_not():
+    still = SETTINGS | {"potential": "flat", "seeds": 1}
+    paired = simulate_snapshots(still).clouds(0, "train")
+    assert all(np.array_equal(paired[0], cloud) for cloud in paired)
+    unpaired = simulate_snapshots(still | {"pairing": "unpaired"}).clouds(0, "train")
+    everything = np.concatenate(unpaired)
+    assert len(np.unique(everything[:, 0])) == len(everything)
+
+
+@pytest.mark.parametrize("pairing", ["paired", "unpaired"])
+def test_snapshot_k_has_taken_k_steps(pairing):
+    # sphere multiplies every coordinate by 1 + 20 tau, so the cube grows by that factor each step.
+    data = simulate_snapshots(
+        SETTINGS | {"potential": "sphere", "pairing": pairing, "n_train": 2000, "n_test": 2000}
+    )
+    extent = np.array([np.abs(cloud).max() for cloud in data.clouds(0, "train")])
+    np.testing.assert_allclose(extent / 1.2 ** np.arange(4), 4.0, rtol=0.01)
+
+
+def test_a_fresh_cloud_interacts_within_itself():
+    # Under W = |z|^2 / 2 at tau = 1 each cloud collapses to its own mean in one step.
+    data = simulate_snapshots(
+        SETTINGS
+        | {"potential": "flat", "interaction": "quadratic", "tau": 1.0, "pairing": "unpaired"}
+    )
+    means = []
+    for cloud in data.clouds(0, "train")[1:]:
+        np.testing.assert_allclose(cloud, np.tile(cloud[0], (len(cloud), 1)), atol=1e-5)
+        means.append(cloud[0])
+    assert np.ptp(means, axis=0).min() > 1e-2
+
+
+def test_rows_belong_to_one_part_of_one_seed_and_the_test_draw_is_fresh():
+    data = simulate_snapshots(SETTINGS)
+    n = 4 * (40 + 30)
+    assert data.x.shape == (2 * n, 2) and data.x.dtype == np.float64
+    assert np.array_equal((data.train | data.test).sum(axis=0), np.ones(2 * n))
+    assert np.array_equal(data.train.sum(axis=1), [160, 160])
+    assert [len(data.cloud(1, "test", k)) for k in range(4)] == [30] * 4
+    np.testing.assert_allclose(data.time, [0, 0.01, 0.02, 0.03])
+    assert data.truth == Truth("flowers", None, 0.0)
+    starts = [data.cloud(s, part, 0) for s in (0, 1) for part in ("train", "test")]
+    first = np.concatenate(starts)[:, 0]
+    assert len(np.unique(first)) == len(first)
+
+
+def test_a_seed_is_the_same_whatever_else_is_simulated():
+    settings = SETTINGS | {"beta": 0.2, "pairing": "unpaired"}
+    one, three = (simulate_snapshots(settings | {"seeds": seeds}) for seeds in (1, 3))
+    for part in ("train", "test"):
+        for a, b in zip(one.clouds(0, part), three.clouds(0, part), strict=True):
+            np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(simulate_snapshots(settings | {"seeds": 1}).x, one.x)
+
+
+def test_initial_laws():
+    many = SETTINGS | {"n_train": 4000, "n_test": 4000}
+    uniform = simulate_snapshots(many).cloud(0, "train", 0)
+    assert -4 <= uniform.min() < -3.9 and 3.9 < uniform.max() <= 4
+    law = {"law": "normal", "mean": 2.0, "std": 0.5}
+    x = simulate_snapshots(many | {"initial": law}).cloud(0, "train", 0)
+    np.testing.assert_allclose(x.mean(axis=0), 2, atol=5 * 0.5 / np.sqrt(4000))
+    np.testing.assert_allclose(x.std(axis=0), 0.5, rtol=5 / np.sqrt(2 * 4000))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"potential": "moon"}, "unknown potential 'moon'"),
+        ({"interaction": "gravity"}, "unknown kernel 'gravity'"),
+        ({"beta": -0.1}, "beta is -0.1"),
+        ({"beta": float("nan")}, "beta is nan"),
+        ({"dimension": 0}, "dimension is 0"),
+        ({"dimension": 1, "potential": "beale"}, "dimension 1 is too small"),
+        ({"n_train": 1}, "n_train is 1; it must be at least 2"),
+        ({"n_test": 0}, "n_test is 0; it must be at least 2"),
+        ({"steps": 0}, "steps is 0"),
+        ({"tau": 0.0}, "tau is 0.0"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"pairing": "both"}, "pairing is 'both'; allowed: paired, unpaired"),
+        ({"initial": {"law": "cauchy"}}, "'cauchy'; allowed: uniform, normal"),
+        ({"initial": {"law": "normal", "mean": 0.0}}, r"normal takes \['law', 'mean', 'std'\]"),
+        ({"initial": {"law": "normal", "mean": 0.0, "std": 0.0}}, "std is 0.0"),
+        ({"initial": {"law": "uniform", "low": 1.0, "high": 1.0}}, "low 1.0 must be below"),
+    ],
+)
+def test_settings_that_are_not_allowed(change, message):
+    with pytest.raises(ValueError, match=message):
+        simulate_snapshots(SETTINGS | change)
+
+
+def test_missing_settings_are_named():
+    settings = {name: SETTINGS[name] for name in SETTINGS if name not in ("tau", "seeds")}
+    with pytest.raises(ValueError, match=r"\['tau', 'seeds'\] are missing; found \['beta'"):
+        simulate_snapshots(settings)
+
+
+@pytest.mark.parametrize("pairing", ["paired", "unpaired"])
+def test_an_explosion_names_potential_seed_snapshot_and_tau(pairing):
+    # From |x| of order 1e13 the cubic force passes 1e38, the end of float32, in the first step.
+    law = {"law": "uniform", "low": 1e13, "high": 2e13}
+    settings = SETTINGS | {"potential": "cell_ring", "initial": law, "pairing": pairing}
+    with pytest.raises(ValueError, match="'cell_ring'.*seed 0: 40 of 40.*snapshot 1.*tau 0.01"):
+        simulate_snapshots(settings)
+
+
+def test_the_script_writes_the_snapshots_and_one_line_per_seed(tmp_path):
+    output, log = tmp_path / "snapshots.npz", tmp_path / "simulate.log"
+    snakemake = SimpleNamespace(
+        params=SimpleNamespace(dataset={"kind": "synthetic"} | SETTINGS),
+        output=[str(output)],
+        log=[str(log)],
+    )
+    runpy.run_path(str(SCRIPT), {"snakemake": snakemake})
+    written, direct = load(output), simulate_snapshots(SETTINGS)
+    np.testing.assert_array_equal(written.x, direct.x)
+    assert written.truth == direct.truth
+    lines = log.read_text().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["seed 0", "seed 1"]
+    assert "flowers" in lines[0] and "4 snapshots of 40 train and 30 test" in lines[0]

@@ -1,0 +1,152 @@
+# What all rules share: the checked configuration, what it selects, and digests of the code.
+import os
+import re
+import sys
+
+for folder in ("workflow/rules", "workflow/scripts"):
+    sys.path.insert(0, os.path.join(workflow.basedir, folder))
+
+import settings
+from digest import digest as code
+from jko import download, embryoid
+from snakemake.exceptions import WorkflowError
+
+# Small networks gain nothing from threads within a job, and jobs run side by side.
+os.environ.setdefault("NPROC", "1")
+# Without the two limits JAX keeps nothing that compiles in less than a second.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(os.getcwd(), ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+try:
+    settings.complete(config, Path(workflow.basedir) / "workflow" / "schemas")
+except settings.SettingsError as error:
+    raise WorkflowError(str(error))
+
+
+wildcard_constraints:
+    dataset="|".join(config["datasets"]),
+    method="|".join(config["methods"]),
+    coupling="|".join(config["couplings"]),
+    density="|".join(config["densities"]),
+
+
+def ids_of_kind(kind):
+    """A pattern that matches the datasets of a kind, and nothing where there are none."""
+    ids = [name for name, entry in config["datasets"].items() if entry["kind"] == kind]
+    return "|".join(ids) or "(?!)"
+
+
+def dataset_settings(wildcards):
+    """What a dataset is, with all defaults; a dataset that has no n_test has as many as n_train."""
+    entry = dict(config["datasets"][wildcards.dataset])
+    if entry["kind"] == "synthetic" and entry["n_test"] is None:
+        entry["n_test"] = entry["n_train"]
+    return entry
+
+
+def method_settings(wildcards):
+    """What a method is on a dataset, with all defaults."""
+    return settings.method_settings(config, wildcards.method, wildcards.dataset)
+
+
+def method_code(script):
+    """A function of the wildcards: digest of a script together with the method's own module."""
+
+    def of(wildcards):
+        kind = config["methods"][wildcards.method]["kind"]
+        return code(script, [f"jko.methods.{kind}"])
+
+    return of
+
+
+def embryoid_place(entry):
+    """Where the embryoid body cells lie for a dataset's entry, or None; and the files it needs."""
+    needed = embryoid.files_needed(entry["n_dims"], entry["standardise"])
+    try:
+        place = embryoid.locate(entry["path"], os.environ, "resources/embryoid", needed)
+        return (None if place is None else embryoid.files_at(place, needed)), needed
+    except ValueError as error:
+        raise WorkflowError(str(error))
+
+
+def embryoid_input(wildcards):
+    """The files of the cells; where there are none, those that rule fetch_embryoid downloads."""
+    files, needed = embryoid_place(config["datasets"][wildcards.dataset])
+    return list(files or [f"resources/embryoid/{name}" for name in needed])
+
+
+def experiment_datasets(name):
+    """Datasets of an experiment; none where the configuration has no such experiment."""
+    return settings.datasets_of(config, name) if name in config["experiments"] else []
+
+
+def experiment_methods(name):
+    """Methods of an experiment; none where the configuration has no such experiment."""
+    return config["experiments"].get(name, {"methods": []})["methods"]
+
+
+def selected_datasets():
+    """Datasets of all experiments, in order."""
+    names = [dataset for name in config["experiments"] for dataset in experiment_datasets(name)]
+    return list(dict.fromkeys(names))
+
+
+def find_left_out():
+    """Selected datasets that cannot be had here, and why: cells with neither a file nor a network."""
+    reasons = {}
+    for dataset in selected_datasets():
+        entry = config["datasets"][dataset]
+        if entry["kind"] == "embryoid":
+            files, needed = embryoid_place(entry)
+            url = embryoid.URLS[needed[0]]
+            if files is None and not download.reachable(url):
+                reasons[dataset] = (
+                    f"no cells in the config's path, {embryoid.VARIABLE} or resources/embryoid, and "
+                    f"no network to {url.split('/')[2]}"
+                )
+    return reasons
+
+
+LEFT_OUT = find_left_out()
+for dataset, reason in LEFT_OUT.items():
+    logger.warning(f"{dataset} is left out: {reason}")
+
+
+def left_out_datasets():
+    """Datasets that cannot be had here -> the reason."""
+    return LEFT_OUT
+
+
+def available_datasets():
+    """Selected datasets without those left out."""
+    return [dataset for dataset in selected_datasets() if dataset not in LEFT_OUT]
+
+
+def available_experiments():
+    """Experiments all of whose datasets can be had."""
+    return [name for name in config["experiments"] if not set(experiment_datasets(name)) & set(LEFT_OUT)]
+
+
+def experiment_outputs():
+    """Tables and figures of the experiments that can be run."""
+    suffix = {"tables": "tsv", "figures": "pdf"}
+    outputs = [
+        output
+        for name in available_experiments()
+        for output in config["experiments"][name].get("outputs", [])
+    ]
+    return [f"results/{output}.{suffix[output.split('/')[0]]}" for output in dict.fromkeys(outputs)]
+
+
+def all_metrics():
+    """Metrics of every method on every dataset of the experiments, and of the references."""
+    paths = []
+    for name in config["experiments"]:
+        for dataset in experiment_datasets(name):
+            if dataset not in LEFT_OUT:
+                paths += [
+                    f"results/{dataset}/{method}/metrics.tsv"
+                    for method in [*experiment_methods(name), "reference"]
+                ]
+    return list(dict.fromkeys(paths))

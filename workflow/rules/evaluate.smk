@@ -1,0 +1,62 @@
+# Errors on the test rows, in one long table.
+
+
+rule evaluate:
+    input:
+        snapshots="results/{dataset}/snapshots.npz",
+        fit="results/{dataset}/{method}/fit.msgpack",
+        manifest="results/{dataset}/{method}/manifest.json",
+    output:
+        metrics="results/{dataset}/{method}/metrics.tsv",
+        predictions="results/{dataset}/{method}/predictions.npz",
+    log:
+        "results/logs/evaluate/{dataset}-{method}.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        method=method_settings,
+        code=method_code("evaluate"),
+    script:
+        "../scripts/evaluate.py"
+
+
+rule evaluate_references:
+    input:
+        snapshots="results/{dataset}/snapshots.npz",
+    output:
+        metrics="results/{dataset}/reference/metrics.tsv",
+    log:
+        "results/logs/evaluate_references/{dataset}.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("evaluate_references"),
+    script:
+        "../scripts/evaluate_references.py"
+
+
+rule collect_metrics:
+    input:
+        all_metrics(),
+    output:
+        metrics="results/metrics.tsv",
+    log:
+        "results/logs/collect_metrics.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("collect_metrics"),
+    script:
+        "../scripts/collect_metrics.py"

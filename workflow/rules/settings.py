@@ -1,0 +1,124 @@
+"""The configuration, checked and completed: unknown keys are errors, defaults come from the schemas."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, MutableMapping
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator
+
+PAIRINGS = ("paired", "unpaired")
+# Each group of entries, and the schema of one entry.
+GROUPS = {"datasets": "dataset", "methods": "method", "couplings": "coupling", "densities": "density"}
+
+
+class SettingsError(ValueError):
+    """A configuration that cannot be run; the message says what, where and what is allowed."""
+
+
+def complete(config: MutableMapping, schemas: Path) -> None:
+    """Check the whole configuration and fill in datasets of landscapes and all defaults, in place.
+
+    Raises:
+        SettingsError: an unknown or missing key, a value out of bounds, or a name that nothing defines.
+    """
+    _check(config, schemas / "config.schema.yaml", "config")
+    for landscape in config["landscapes"]:
+        for pairing in PAIRINGS:
+            shared = {"kind": "synthetic", "potential": landscape, "pairing": pairing}
+            own = config["datasets"].get(f"{landscape}_{pairing}", {})
+            config["datasets"][f"{landscape}_{pairing}"] = {**config["synthetic"], **shared, **own}
+    for group, schema in GROUPS.items():
+        for name, entry in config[group].items():
+            place = f"{group}/{name}"
+            _check(entry, _schema_of(entry, schema, schemas, place), place)
+    for name, method in config["methods"].items():
+        for dataset in method.get("overrides", {}):
+            if dataset not in config["datasets"]:
+                raise SettingsError(
+                    f"config methods/{name}/overrides names the dataset {dataset!r}; datasets: "
+                    f"{_names(config['datasets'])}"
+                )
+            place = f"methods/{name} on {dataset}"
+            settings = method_settings(config, name, dataset)
+            _check(settings, _schema_of(settings, "method", schemas, place), place)
+        for group, key in (("couplings", "coupling"), ("densities", "density")):
+            if method.get(key) is not None and method[key] not in config[group]:
+                raise SettingsError(
+                    f"config methods/{name}/{key} is {method[key]!r}; {group}: {_names(config[group])}"
+                )
+    for name, experiment in config["experiments"].items():
+        for key, allowed, found in (
+            ("datasets", config["datasets"], datasets_of(config, name)),
+            ("methods", config["methods"], experiment["methods"]),
+        ):
+            unknown = [entry for entry in found if entry not in allowed]
+            if unknown:
+                raise SettingsError(
+                    f"config experiments/{name}/{key} names {unknown[0]!r}; {key}: {_names(allowed)}"
+                )
+
+
+def datasets_of(config: Mapping, experiment: str) -> list[str]:
+    """Datasets of an experiment, with {landscape} written out, in order and without repetition."""
+    found: dict[str, None] = {}
+    for pattern in config["experiments"][experiment]["datasets"]:
+        if "{landscape}" in pattern:
+            names = [pattern.replace("{landscape}", name) for name in config["landscapes"]]
+        else:
+            names = [pattern]
+        found.update(dict.fromkeys(names))
+    return list(found)
+
+
+def method_settings(config: Mapping, method: str, dataset: str) -> dict:
+    """Settings of a method on a dataset: its own, with those under `overrides` for this dataset over them."""
+    settings = {key: value for key, value in config["methods"][method].items() if key != "overrides"}
+    return settings | config["methods"][method].get("overrides", {}).get(dataset, {})
+
+
+def _schema_of(entry: Mapping, group: str, schemas: Path, place: str) -> Path:
+    kinds = sorted(
+        path.name.removeprefix(f"{group}_").removesuffix(".schema.yaml")
+        for path in schemas.glob(f"{group}_*.schema.yaml")
+    )
+    kind = entry.get("kind") if isinstance(entry, Mapping) else None
+    if kind not in kinds:
+        raise SettingsError(f"config {place}: kind is {kind!r}; it must be one of {', '.join(kinds)}")
+    return schemas / f"{group}_{kind}.schema.yaml"
+
+
+def _check(entry: MutableMapping, schema_path: Path, place: str) -> None:
+    """Validate against a schema and fill in its defaults."""
+    schema = _load(schema_path)
+    error = next(iter(sorted(Draft202012Validator(schema).iter_errors(entry), key=_depth)), None)
+    if error is not None:
+        raise SettingsError(_sentence(error, place))
+    for key, description in schema["properties"].items():
+        if "default" in description:
+            entry.setdefault(key, description["default"])
+
+
+def _sentence(error, place: str) -> str:
+    where = "/".join([f"config {place}", *map(str, error.absolute_path)])
+    if error.validator == "additionalProperties":
+        allowed = error.schema["properties"]
+        unknown = sorted(set(error.instance) - set(allowed))
+        return f"{where}: unknown key {unknown[0]!r}; allowed: {_names(allowed)}"
+    hint = error.schema.get("description", "")
+    return f"{where}: {error.message}" + (f" ({hint})" if hint else "")
+
+
+def _depth(error) -> tuple[int, str]:
+    return -len(error.absolute_path), error.message
+
+
+@functools.cache
+def _load(path: Path) -> dict:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _names(entries: Iterable[str]) -> str:
+    return ", ".join(sorted(entries))

@@ -1,0 +1,208 @@
+"""Couplings of two clouds: exact, entropic and minibatch optimal transport, kept sparse.
+
+A coupling is a list of pairs (i, j) with weights. Cost is |x - y|^2 throughout, so that the weighted sum
+of costs is W2^2 for the exact plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jko.files import atomic_path
+from jko.snapshots import Snapshots
+
+
+class Coupling(NamedTuple):
+    """A sparse plan between two clouds of n and m particles.
+
+    Attributes:
+        i: (p,) int, particle of the first cloud. j: (p,) int, particle of the second.
+        weight: (p,) mass of the pair, > 0, summing to 1 with uniform marginals 1/n and 1/m.
+        cost: () sum of weight |x_i - y_j|^2.
+    """
+
+    i: np.ndarray
+    j: np.ndarray
+    weight: np.ndarray
+    cost: float
+
+
+def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n, m) |x_i - y_j|^2 in float64, without cancellation below zero."""
+    from scipy.spatial.distance import cdist
+
+    return cdist(x, y, "sqeuclidean")
+
+
+def exact(x: np.ndarray, y: np.ndarray) -> Coupling:
+    """The optimal plan: linear assignment where the sizes are equal, else network simplex.
+
+    Args:
+        x: (n, d), y: (m, d), each with uniform weights.
+
+    Raises:
+        RuntimeError: the network simplex did not reach optimality.
+    """
+    cost = squared_distances(x, y)
+    if len(x) == len(y):
+        from scipy.optimize import linear_sum_assignment
+
+        i, j = linear_sum_assignment(cost)
+        weight = np.full(len(x), 1 / len(x))
+    else:
+        plan = network_simplex(cost)
+        i, j = np.nonzero(plan)
+        weight = plan[i, j]
+    return Coupling(i, j, weight, float(weight @ cost[i, j]))
+
+
+def network_simplex(cost: np.ndarray) -> np.ndarray:
+    """(n, m) optimal plan of uniform marginals for an (n, m) cost, by POT's network simplex.
+
+    Raises:
+        RuntimeError: optimality was not reached within the iterations allowed.
+    """
+    import ot
+
+    n, m = cost.shape
+    plan, log = ot.emd(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=100_000_000, log=True)
+    if log["warning"] is not None:
+        raise RuntimeError(f"network simplex on {n} x {m} particles: {log['warning']}")
+    return plan
+
+
+def sinkhorn(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    epsilon: float,
+    threshold: float = 1e-3,
+    max_iterations: int = 10_000,
+    dropped_mass: float = 1e-4,
+) -> Coupling:
+    """The entropic plan argmin <P, C> - epsilon H(P) with C = |x - y|^2, by ott-jax's Sinkhorn.
+
+    Args:
+        epsilon: regularisation, in squared length.
+        threshold: largest L1 error of the marginals that counts as converged.
+        max_iterations: Sinkhorn iterations allowed.
+        dropped_mass: the smallest entries with at most this much mass together are not stored; the rest
+            is scaled back to mass 1, so the marginals are exact to about this much in L1.
+
+    Raises:
+        RuntimeError: not converged; the message gives the error reached and what to change.
+    """
+    import jax
+    from ott.geometry import geometry
+    from ott.problems.linear import linear_problem
+    from ott.solvers.linear import sinkhorn as ott_sinkhorn
+
+    cost = squared_distances(x, y)
+    with jax.enable_x64(True):
+        problem = linear_problem.LinearProblem(geometry.Geometry(cost, epsilon=float(epsilon)))
+        solver = ott_sinkhorn.Sinkhorn(threshold=threshold, max_iterations=max_iterations)
+        output = solver(problem)
+        converged, plan = bool(output.converged), np.asarray(output.matrix)
+        error = float(np.abs(plan.sum(axis=0) - 1 / len(y)).sum())
+    if not converged:
+        raise RuntimeError(
+            f"Sinkhorn on {len(x)} x {len(y)} particles did not converge: marginal error {error:.2g} after "
+            f"{max_iterations} iterations, {threshold:g} is asked; raise epsilon (now {epsilon:g}) or "
+            "max_iterations"
+        )
+    ascending = np.argsort(plan, axis=None)
+    dropped = int(np.searchsorted(np.cumsum(plan.ravel()[ascending]), dropped_mass))
+    i, j = np.unravel_index(np.sort(ascending[dropped:]), plan.shape)
+    weight = plan[i, j] / plan[i, j].sum()
+    return Coupling(i, j, weight, float(weight @ cost[i, j]))
+
+
+def minibatch(
+    x: np.ndarray, y: np.ndarray, *, batch: int, rounds: int, rng: np.random.Generator
+) -> Coupling:
+    """The mean of exact plans between random blocks, for clouds too large for one exact plan.
+
+    In each round both clouds are cut at random into the same number of nearly equal blocks, and block b
+    of one is coupled exactly with block b of the other. Within a round every particle is used once; its
+    mass is that of its block, so marginals are uniform up to the unevenness of the blocks.
+
+    Args:
+        batch: largest number of particles in a block. rounds: number of random cuts averaged.
+    """
+    blocks = -(-max(len(x), len(y)) // batch)
+    if min(len(x), len(y)) < blocks:
+        raise ValueError(
+            f"minibatch of {batch}: {blocks} blocks, but a cloud has only {min(len(x), len(y))} particles"
+        )
+    parts = []
+    for _ in range(rounds):
+        rows_x = np.array_split(rng.permutation(len(x)), blocks)
+        rows_y = np.array_split(rng.permutation(len(y)), blocks)
+        for rx, ry in zip(rows_x, rows_y, strict=True):
+            part = exact(x[rx], y[ry])
+            parts.append((rx[part.i], ry[part.j], part.weight / (blocks * rounds)))
+    i, j, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    cost = np.sum((x[i] - y[j]) ** 2, axis=1)
+    return Coupling(i, j, weight, float(weight @ cost))
+
+
+def couple(x: np.ndarray, y: np.ndarray, settings: Mapping, rng: np.random.Generator) -> Coupling:
+    """The coupling that ``settings`` describe: their ``kind`` is exact, sinkhorn or minibatch."""
+    options = {name: value for name, value in settings.items() if name != "kind"}
+    match settings["kind"]:
+        case "exact":
+            return exact(x, y, **options)
+        case "sinkhorn":
+            return sinkhorn(x, y, **options)
+        case "minibatch":
+            return minibatch(x, y, rng=rng, **options)
+        case kind:
+            raise ValueError(f"coupling kind is {kind!r}; it must be exact, sinkhorn or minibatch")
+
+
+class CoupledRows(NamedTuple):
+    """Couplings of all neighbouring train snapshots of all seeds, as one table.
+
+    Attributes:
+        s: (p,) int, position of the seed. k: (p,) int, interval, from snapshot k to k + 1.
+        i: (p,) int, row of the particle in snapshot k. j: (p,) int, row in snapshot k + 1.
+        weight: (p,) mass of the pair; sums to 1 for each (s, k).
+        cost: (S, K-1) transport cost of each coupling.
+    """
+
+    s: np.ndarray
+    k: np.ndarray
+    i: np.ndarray
+    j: np.ndarray
+    weight: np.ndarray
+    cost: np.ndarray
+
+
+def couple_snapshots(snapshots: Snapshots, settings: Mapping, report=print) -> CoupledRows:
+    """Couple every pair of neighbouring train snapshots of every seed."""
+    intervals = len(snapshots.time) - 1
+    cost = np.empty((len(snapshots.seed), intervals))
+    columns = []
+    for s, k in np.ndindex(cost.shape):
+        rows_x, rows_y = snapshots.rows(s, "train", k), snapshots.rows(s, "train", k + 1)
+        rng = np.random.default_rng([int(snapshots.seed[s]), k])
+        plan = couple(snapshots.x[rows_x], snapshots.x[rows_y], settings, rng)
+        cost[s, k] = plan.cost
+        p = len(plan.weight)
+        columns.append((np.full(p, s), np.full(p, k), rows_x[plan.i], rows_y[plan.j], plan.weight))
+        report(f"seed {snapshots.seed[s]} interval {k}: {p} pairs, cost {plan.cost:.6g}")
+    return CoupledRows(*(np.concatenate(column) for column in zip(*columns, strict=True)), cost)
+
+
+def save(rows: CoupledRows, path: str | Path) -> None:
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **rows._asdict())
+
+
+def load(path: str | Path) -> CoupledRows:
+    with np.load(path, allow_pickle=False) as file:
+        return CoupledRows(**{name: file[name] for name in CoupledRows._fields})

@@ -1,0 +1,90 @@
+"""The energy of a population, and the one place where its signs, halves and noise scale stand.
+
+    F(rho) = int V drho + 1/2 iint W(x - y) drho(x) drho(y) + beta int rho log rho
+
+Its Wasserstein gradient flow is the law of
+    dX = -grad(V + W * rho)(X) dt + sqrt(2 beta) dB.
+(jkonet_star eq. 10 writes the interaction without the 1/2 and its gradient without the 2; with the 1/2
+here both describe the same dynamics.)
+
+Every function is written for one particle x: (d,) and the population as a cloud: (n, d).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+
+class Energy(NamedTuple):
+    """F, by its terms: a pytree, so that compiled functions take it as an argument.
+
+    The callables are `jax.tree_util.Partial`, whose leaves are the parameters of a learned term.
+
+    Attributes:
+        potential: V(x, t) for x (d,) and t (); a static potential ignores t.
+        interaction: W(z) for z (d,), or None for no interaction.
+        beta: weight of the entropy, a diffusivity (length^2 / time), >= 0.
+    """
+
+    potential: Callable[[Array, Array], Array]
+    interaction: Callable[[Array], Array] | None = None
+    beta: float | Array = 0.0
+
+
+def first_variation(energy: Energy, x: Array, t: Array, cloud: Array, log_density: Array) -> Array:
+    """dF/drho at x, up to a constant: V + W * rho + beta log rho.
+
+    Args:
+        x: (d,) the particle. t: () time. cloud: (n, d) the population.
+        log_density: () log rho(x).
+    """
+    value = energy.potential(x, t)
+    if energy.interaction is not None:
+        value = value + jnp.mean(jax.vmap(energy.interaction)(x[None, :] - cloud))
+    return value + energy.beta * log_density
+
+
+def drift(energy: Energy, x: Array, t: Array, cloud: Array) -> Array:
+    """-grad V(x, t) - mean_y grad W(x - y): (d,), length / time. The deterministic part of the SDE."""
+    value = -jax.grad(energy.potential)(x, t)
+    if energy.interaction is not None:
+        value = value - jnp.mean(jax.vmap(jax.grad(energy.interaction))(x[None, :] - cloud), axis=0)
+    return value
+
+
+def velocity(energy: Energy, x: Array, t: Array, cloud: Array, score: Array) -> Array:
+    """Minus the Wasserstein gradient: drift - beta grad log rho(x), (d,), length / time.
+
+    Args:
+        score: (d,) grad log rho at x.
+    """
+    return drift(energy, x, t, cloud) - energy.beta * score
+
+
+def noise_scale(energy: Energy, tau: Array) -> Array:
+    """Standard deviation of the noise of one Euler-Maruyama step of length tau: sqrt(2 tau beta)."""
+    return jnp.sqrt(2 * tau * energy.beta)
+
+
+def static(potential: Callable[[Array], Array]) -> Partial:
+    """V(x) as a V(x, t) that ignores t."""
+    return Partial(_ignore_time, Partial(potential))
+
+
+def _ignore_time(potential: Callable[[Array], Array], x: Array, t: Array) -> Array:
+    return potential(x)
+
+
+def zero_energy() -> Energy:
+    """V = 0, W = 0, beta = 0: nothing moves."""
+    return Energy(static(_zero))
+
+
+def _zero(x: Array) -> Array:
+    return jnp.zeros((), x.dtype)

@@ -1,0 +1,173 @@
+"""The long table of errors of a fit, and of the references that need no learning.
+
+One row for each seed, mode, scheme, metric and time. A number that could not be computed is NaN, with the
+reason beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jax.tree_util import Partial
+
+from jko import kernels, potentials
+from jko.energies import Energy, static, zero_energy
+from jko.metrics import bw2_uvp, l2_uvp, w1, w2_squared
+from jko.prediction import one_step, rollout
+from jko.snapshots import Snapshots, Truth
+from jko.solvers import Scheme
+
+COLUMNS = (
+    "dataset",
+    "method",
+    "seed",
+    "mode",
+    "scheme",
+    "metric",
+    "time",
+    "value",
+    "reason",
+    "manifest",
+)
+CLOUD_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "w1": w1,
+    "w2_squared": w2_squared,
+    "bw2_uvp": bw2_uvp,
+}
+SCHEMES: tuple[Scheme, ...] = ("implicit", "explicit")
+
+
+class Number(NamedTuple):
+    """One measured value, before the names of dataset and method are put to it."""
+
+    method: str
+    seed: int
+    mode: str
+    scheme: str
+    metric: str
+    time: float
+    value: float
+    reason: str
+
+
+def true_energy(truth: Truth) -> Energy:
+    """The energy that a simulation used."""
+    interaction = None if truth.interaction is None else Partial(kernels.get(truth.interaction))
+    return Energy(static(potentials.get(truth.potential)), interaction, truth.beta)
+
+
+def evaluate_fit(
+    snapshots: Snapshots,
+    energies: list[Energy | None],
+    status: list[str],
+    scheme: Scheme,
+    method: str,
+) -> Iterator[Number]:
+    """Errors of one fit on the test rows of every seed.
+
+    One-step-ahead is reported for both schemes; the rollout and the error of the gradient for the scheme
+    that the learning assumed.
+    """
+    for s, (energy, reason) in enumerate(zip(energies, status, strict=True)):
+        for other in SCHEMES:
+            predicted = None
+            if energy is not None:
+                predicted = [
+                    one_step(energy, cloud, snapshots.time[k], snapshots.tau[k], other, k)
+                    for k, cloud in enumerate(snapshots.clouds(s, "test")[:-1])
+                ]
+            yield from _cloud_numbers(snapshots, s, method, "one_step", other, predicted, reason)
+        predicted = None
+        if energy is not None:
+            start = snapshots.cloud(s, "test", 0)
+            predicted = rollout(energy, start, snapshots.time, scheme, seed=s)[1:]
+        yield from _cloud_numbers(snapshots, s, method, "rollout", scheme, predicted, reason)
+        if snapshots.truth is not None:
+            yield from _gradient_numbers(snapshots, s, method, scheme, energy, reason)
+
+
+def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
+    """Errors of what needs no learning, on the test rows of every seed.
+
+    sampling_floor: train snapshot k + 1, subsampled to the size of test snapshot k. identity: nothing
+    moves. mean_shift: test snapshot k moved by the difference of the train means. For simulations also
+    oracle: the true dynamics, by the Euler step that made the data; and zero_energy: the error of the
+    gradient of V = 0.
+    """
+    intervals = range(len(snapshots.time) - 1)
+    for s in range(len(snapshots.seed)):
+        train, test = snapshots.clouds(s, "train"), snapshots.clouds(s, "test")
+        rng = np.random.default_rng([int(snapshots.seed[s]), 0])
+        shift = [train[k + 1].mean(axis=0) - train[k].mean(axis=0) for k in intervals]
+        floor = [
+            rng.choice(train[k + 1], size=min(len(test[k]), len(train[k + 1])), replace=False)
+            for k in intervals
+        ]
+        moved = [test[k] + shift[k] for k in intervals]
+        far = [test[0] + np.sum(shift[: k + 1], axis=0) for k in intervals]
+        still = [test[0]] * len(intervals)
+        for method, mode, predicted in (
+            ("sampling_floor", "one_step", floor),
+            ("identity", "one_step", test[:-1]),
+            ("mean_shift", "one_step", moved),
+            ("identity", "rollout", still),
+            ("mean_shift", "rollout", far),
+        ):
+            yield from _cloud_numbers(snapshots, s, method, mode, "none", predicted, "ok")
+        if snapshots.truth is not None:
+            truth = true_energy(snapshots.truth)
+            predicted = [
+                one_step(truth, test[k], snapshots.time[k], snapshots.tau[k], "explicit", k)
+                for k in intervals
+            ]
+            yield from _cloud_numbers(snapshots, s, "oracle", "one_step", "explicit", predicted, "ok")
+            predicted = rollout(truth, test[0], snapshots.time, "explicit", seed=s)[1:]
+            yield from _cloud_numbers(snapshots, s, "oracle", "rollout", "explicit", predicted, "ok")
+            yield from _gradient_numbers(snapshots, s, "zero_energy", "none", zero_energy(), "ok")
+
+
+def _cloud_numbers(
+    snapshots: Snapshots,
+    s: int,
+    method: str,
+    mode: str,
+    scheme: str,
+    predicted: list[np.ndarray] | None,
+    reason: str,
+) -> Iterator[Number]:
+    """Errors of predicted snapshots 1..K-1; without a prediction, NaN with the reason."""
+    for k, t in enumerate(snapshots.time[1:]):
+        for metric, error in CLOUD_METRICS.items():
+            value, why = float("nan"), reason
+            if predicted is not None and np.isfinite(predicted[k]).all():
+                value, why = error(predicted[k], snapshots.cloud(s, "test", k + 1)), ""
+            elif predicted is not None:
+                why = "the prediction is not finite"
+            if not why and not np.isfinite(value):
+                why = f"{metric} is not finite"
+            yield Number(method, int(snapshots.seed[s]), mode, scheme, metric, t, value, why)
+
+
+def _gradient_numbers(
+    snapshots: Snapshots, s: int, method: str, scheme: str, energy: Energy | None, reason: str
+) -> Iterator[Number]:
+    """L2-UVP of each interval against the simulated potential."""
+    truth = true_energy(snapshots.truth)
+    for k, tau in enumerate(snapshots.tau):
+        value, why = float("nan"), reason
+        if energy is not None:
+            here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
+            t = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1]
+            value = l2_uvp(energy, truth, here, there, t, tau)
+            why = "" if np.isfinite(value) else "l2_uvp is not finite"
+        seed, t_next = int(snapshots.seed[s]), snapshots.time[k + 1]
+        yield Number(method, seed, "fit", scheme, "l2_uvp", t_next, value, why)
+
+
+def table(numbers: Iterable[Number], dataset: str, manifest: str) -> pd.DataFrame:
+    """The numbers as rows of the long table, in the order of COLUMNS."""
+    rows = pd.DataFrame(list(numbers), columns=Number._fields)
+    return rows.assign(dataset=dataset, manifest=manifest)[list(COLUMNS)]

@@ -1,0 +1,90 @@
+"""Errors between two clouds, and between two energies.
+
+EMD is W1 with Euclidean cost; W1, W2 and W2^2 are three numbers. Clouds have uniform weights, may have
+unequal sizes and are never truncated.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jko.couplings import network_simplex, squared_distances
+from jko.energies import Energy
+
+
+def w1(x: np.ndarray, y: np.ndarray) -> float:
+    """EMD: min over couplings of E|x - y|, exact. x: (n, d), y: (m, d); in units of length."""
+    cost = np.sqrt(squared_distances(x, y))
+    return _transport_cost(cost)
+
+
+def w2_squared(x: np.ndarray, y: np.ndarray) -> float:
+    """W2^2: min over couplings of E|x - y|^2, exact. x: (n, d), y: (m, d); in units of length^2."""
+    return _transport_cost(squared_distances(x, y))
+
+
+def w2(x: np.ndarray, y: np.ndarray) -> float:
+    """W2, the square root of :func:`w2_squared`; in units of length."""
+    return float(np.sqrt(w2_squared(x, y)))
+
+
+def _transport_cost(cost: np.ndarray) -> float:
+    n, m = cost.shape
+    if n == m:
+        from scipy.optimize import linear_sum_assignment
+
+        return float(cost[linear_sum_assignment(cost)].mean())
+    return float(np.sum(network_simplex(cost) * cost))
+
+
+def bures_w2_squared(x: np.ndarray, y: np.ndarray) -> float:
+    """W2^2 between the Gaussians with the clouds' means m and covariances S.
+
+    |m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x^{1/2} S_y S_x^{1/2})^{1/2}), in units of length^2.
+    """
+    covariance_x, covariance_y = _covariance(x), _covariance(y)
+    values, vectors = np.linalg.eigh(covariance_x)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    cross = np.linalg.eigvalsh(root @ covariance_y @ root)
+    trace = np.trace(covariance_x) + np.trace(covariance_y) - 2 * np.sum(np.sqrt(np.maximum(cross, 0)))
+    return float(np.sum((x.mean(axis=0) - y.mean(axis=0)) ** 2) + max(trace, 0.0))
+
+
+def _covariance(x: np.ndarray) -> np.ndarray:
+    return np.atleast_2d(np.cov(x, rowvar=False))
+
+
+def bw2_uvp(x: np.ndarray, reference: np.ndarray) -> float:
+    """B-UVP = 100 BW2^2(x, reference) / (Var(reference) / 2), in %; Var is the trace of the covariance.
+
+    NaN if the reference does not vary.
+    """
+    variance = np.trace(_covariance(reference))
+    return 200 * bures_w2_squared(x, reference) / variance if variance > 0 else float("nan")
+
+
+@partial(jax.jit)
+def _gradient_gap(energy: Energy, truth: Energy, cloud: Array, t: Array) -> Array:
+    def gap(x):
+        difference = jax.grad(energy.potential)(x, t) - jax.grad(truth.potential)(x, t)
+        return jnp.sum(difference**2)
+
+    return jnp.mean(jax.vmap(gap)(cloud))
+
+
+def l2_uvp(
+    energy: Energy, truth: Energy, cloud: np.ndarray, next_cloud: np.ndarray, t: float, tau: float
+) -> float:
+    """L2-UVP of one interval: 100 tau^2 E_{rho_{k+1}} |grad V - grad V_true|^2 / Var(rho_k), in %.
+
+    Args:
+        cloud: (n, d) rho_k. next_cloud: (m, d) rho_{k+1}. t: time at which V(x, t) is taken.
+        tau: time between the two.
+    """
+    gap = float(_gradient_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t)))
+    return 100 * tau**2 * gap / float(np.trace(_covariance(cloud)))

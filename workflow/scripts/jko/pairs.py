@@ -1,0 +1,96 @@
+"""Coupled particles as a regression of the gradient: where grad V is asked for, and what it should be.
+
+For a pair (x, y) of the coupling of rho_k and rho_{k+1}, with tau the time between them, the first-order
+condition of a step under a potential is (jkonet_star eq. 9)
+
+    implicit:  grad V(y, t_{k+1}) = -(y - x) / tau      (the JKO step)
+    explicit:  grad V(x, t_k)     = -(y - x) / tau      (the Euler step)
+
+Methods learn in standardised units: coordinates of unit spread, time from 0 to 1, and V scaled so that a
+unit gradient is a typical velocity. This changes no optimum without regularisation; it makes one learning
+rate, one ridge and one set of features serve all populations, whatever their units and tau.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jax import Array
+
+from jko.couplings import CoupledRows
+from jko.snapshots import Snapshots
+from jko.solvers import Scheme
+
+
+class Pairs(NamedTuple):
+    """Points and wanted gradients.
+
+    Attributes:
+        x: (..., d) point. t: (...) time. target: (..., d) wanted grad V. weight: (...) mass, mean 1.
+    """
+
+    x: Array
+    t: Array
+    target: Array
+    weight: Array
+
+
+def coupled_pairs(
+    snapshots: Snapshots, coupling: CoupledRows, s: int, scheme: Scheme, dtype: type = np.float32
+) -> Pairs:
+    """The coupled train pairs of the ``s``-th seed; every interval has the same total weight.
+
+    Raises:
+        ValueError: the coupling holds a row that is not a train row of the seed.
+    """
+    of_seed = coupling.s == s
+    k, i, j = coupling.k[of_seed], coupling.i[of_seed], coupling.j[of_seed]
+    if not (snapshots.train[s, i].all() and snapshots.train[s, j].all()):
+        raise ValueError(f"the coupling of seed {snapshots.seed[s]} holds rows that are not train rows")
+    x, y = snapshots.x[i], snapshots.x[j]
+    weight = coupling.weight[of_seed]
+    columns = Pairs(
+        x=y if scheme == "implicit" else x,
+        t=snapshots.time[k + 1] if scheme == "implicit" else snapshots.time[k],
+        target=-(y - x) / snapshots.tau[k][:, None],
+        weight=weight / weight.mean(),
+    )
+    return Pairs(*(np.asarray(column, dtype) for column in columns))
+
+
+def units_of(pairs: Pairs, time: np.ndarray) -> dict[str, np.ndarray]:
+    """Lengths from the points and velocities from the wanted gradients of one seed.
+
+    Returns:
+        center (d,), width (): mean and root mean variance of the points. scale (): unit of V, width
+        times the root mean square velocity per coordinate. start, span (): first time and duration.
+    """
+    mass = pairs.weight / pairs.weight.sum()
+    center = mass @ pairs.x
+    width = np.sqrt(np.mean(mass @ (pairs.x - center) ** 2))
+    speed = np.sqrt(np.mean(mass @ pairs.target**2))
+    units = {
+        "center": center,
+        "width": width,
+        # A population that does not move has no speed to measure with.
+        "scale": width * (speed if speed > 0 else 1.0),
+        "start": time[0],
+        "span": time[-1] - time[0],
+    }
+    return {name: np.asarray(value, np.float32) for name, value in units.items()}
+
+
+def standardise(units: Mapping[str, Array], x: Array, t: Array) -> tuple[Array, Array]:
+    """Point (d,) and time () in standardised units."""
+    return (x - units["center"]) / units["width"], (t - units["start"]) / units["span"]
+
+
+def in_units(pairs: Pairs, units: Mapping[str, np.ndarray]) -> Pairs:
+    """The pairs in standardised units: grad_z (V / scale) = width / scale grad_x V."""
+    return pairs._replace(
+        x=((pairs.x - units["center"]) / units["width"]).astype(pairs.x.dtype),
+        t=((pairs.t - units["start"]) / units["span"]).astype(pairs.t.dtype),
+        target=(pairs.target * (units["width"] / units["scale"])).astype(pairs.target.dtype),
+    )

@@ -1,0 +1,181 @@
+"""Population snapshots: unpaired clouds of one population at known times, with seeded train/test splits.
+
+One file holds every seed of a dataset. A real dataset has one set of rows and one split per seed; a
+simulated one draws fresh rows for every seed, so that a row belongs to one seed only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from jko.files import atomic_path
+
+Part = Literal["train", "test"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """The energy that a simulation used, by registered names: V, W (None: no term) and beta >= 0."""
+
+    potential: str
+    interaction: str | None
+    beta: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshots:
+    """Clouds of one population at increasing times.
+
+    Attributes:
+        x: (n, d) float64, all particles of all snapshots and seeds.
+        snapshot: (n,) int, index of the snapshot in 0..K-1 that a row belongs to.
+        time: (K,) float, strictly increasing; the gaps are tau, in units of the dataset's time.
+        seed: (S,) int, the seeds of the splits.
+        train: (S, n) bool, rows that a method may learn from under a seed.
+        test: (S, n) bool, rows that it is measured on; disjoint from ``train``.
+        truth: the simulated energy, or None for observed data.
+    """
+
+    x: np.ndarray
+    snapshot: np.ndarray
+    time: np.ndarray
+    seed: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    truth: Truth | None = None
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    @property
+    def tau(self) -> np.ndarray:
+        """(K-1,) time from each snapshot to the next."""
+        return np.diff(self.time)
+
+    @property
+    def dimension(self) -> int:
+        return self.x.shape[1]
+
+    def rows(self, s: int, part: Part, k: int) -> np.ndarray:
+        """Row numbers of snapshot ``k`` in the given part of the ``s``-th seed."""
+        mask = self.train if part == "train" else self.test
+        return np.flatnonzero(mask[s] & (self.snapshot == k))
+
+    def cloud(self, s: int, part: Part, k: int) -> np.ndarray:
+        """(n_k, d) particles of snapshot ``k`` in the given part of the ``s``-th seed."""
+        return self.x[self.rows(s, part, k)]
+
+    def clouds(self, s: int, part: Part) -> list[np.ndarray]:
+        """The K clouds of the given part of the ``s``-th seed, in time order."""
+        return [self.cloud(s, part, k) for k in range(len(self.time))]
+
+
+def validate(snapshots: Snapshots) -> None:
+    """Raise ValueError, naming the array and the value, unless every promise of Snapshots holds."""
+    x, snapshot, time, seed = snapshots.x, snapshots.snapshot, snapshots.time, snapshots.seed
+    if x.ndim != 2 or x.shape[1] < 1:
+        raise ValueError(f"x has shape {x.shape}; it must be (particles, dimensions)")
+    if time.ndim != 1 or len(time) < 2:
+        raise ValueError(f"{time.size} snapshot time(s) {time.tolist()}; at least two are needed")
+    if not np.all(np.isfinite(time)) or not np.all(np.diff(time) > 0):
+        raise ValueError(f"snapshot times {time.tolist()} must be finite and strictly increasing")
+    if not np.all(np.isfinite(x)):
+        row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+        raise ValueError(f"row {row} of x holds {x[row].tolist()}; every coordinate must be finite")
+    if snapshot.shape != (len(x),) or snapshot.min() < 0 or snapshot.max() >= len(time):
+        raise ValueError(f"snapshot must hold {len(x)} indices in 0..{len(time) - 1}")
+    if len(seed) == 0 or len(set(seed.tolist())) != len(seed):
+        raise ValueError(f"seeds {seed.tolist()} must be distinct, and at least one")
+    for name, mask in (("train", snapshots.train), ("test", snapshots.test)):
+        if mask.shape != (len(seed), len(x)) or mask.dtype != bool:
+            raise ValueError(f"{name} must be bool of shape {(len(seed), len(x))}, not {mask.shape}")
+    if np.any(snapshots.train & snapshots.test):
+        raise ValueError("a row is in train and in test under the same seed")
+    for s, k in np.ndindex(len(seed), len(time)):
+        for part in ("train", "test"):
+            if len(snapshots.rows(s, part, k)) < 2:
+                raise ValueError(
+                    f"snapshot {k} (time {time[k]:g}) has fewer than 2 {part} particles under seed {seed[s]}"
+                )
+
+
+def split(
+    x: np.ndarray, time: np.ndarray, seeds: Sequence[int], train_fraction: float
+) -> Snapshots:
+    """Split observed particles at random within each snapshot, once per seed.
+
+    Args:
+        x: (n, d) particles.
+        time: (n,) time of each particle; its distinct values are the snapshots.
+        seeds: the seeds; each gives its own split, with the same number of train rows per snapshot.
+        train_fraction: share of each snapshot that trains, rounded down; the rest is the test part.
+
+    Raises:
+        ValueError: a snapshot leaves fewer than 2 particles to either part, or the input is not finite.
+    """
+    if not 0 < train_fraction < 1:
+        raise ValueError(f"train_fraction is {train_fraction}; it must lie between 0 and 1")
+    if not np.all(np.isfinite(time)):
+        raise ValueError(f"times must be finite numbers, found {time[~np.isfinite(time)][:3].tolist()}")
+    times, snapshot = np.unique(time, return_inverse=True)
+    train = np.zeros((len(seeds), len(x)), dtype=bool)
+    for s, seed in enumerate(seeds):
+        rng = np.random.default_rng(seed)
+        for k in range(len(times)):
+            rows = rng.permutation(np.flatnonzero(snapshot == k))
+            train[s, rows[: int(train_fraction * len(rows))]] = True
+    return Snapshots(
+        x=np.asarray(x, dtype=np.float64),
+        snapshot=snapshot.astype(np.int64),
+        time=times.astype(np.float64),
+        seed=np.asarray(seeds, dtype=np.int64),
+        train=train,
+        test=~train,
+    )
+
+
+_ARRAYS = ("x", "snapshot", "time", "seed", "train", "test")
+
+
+def save(snapshots: Snapshots, path: str | Path) -> None:
+    """Write the named arrays, and the simulated energy if there is one, to an npz file."""
+    arrays = {name: getattr(snapshots, name) for name in _ARRAYS}
+    if snapshots.truth is not None:
+        arrays["potential"] = np.array(snapshots.truth.potential)
+        arrays["interaction"] = np.array(snapshots.truth.interaction or "")
+        arrays["beta"] = np.array(snapshots.truth.beta)
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def load(path: str | Path) -> Snapshots:
+    """Read snapshots written by :func:`save`.
+
+    Raises:
+        ValueError: the file is not an npz file, lacks a named array, or breaks a promise of Snapshots.
+    """
+    try:
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, EOFError, ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not a readable npz file ({error})") from error
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise ValueError(f"{path}: arrays {missing} are missing; found {sorted(arrays)}")
+    truth = None
+    if "potential" in arrays:
+        truth = Truth(
+            potential=str(arrays["potential"]),
+            interaction=str(arrays["interaction"]) or None,
+            beta=float(arrays["beta"]),
+        )
+    try:
+        return Snapshots(*(arrays[name] for name in _ARRAYS), truth=truth)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,118 @@
+"""Steps of a population under an energy: explicit Euler-Maruyama and implicit (proximal) Euler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jko.energies import Energy, drift, noise_scale
+
+Scheme = Literal["explicit", "implicit"]
+
+_NEWTON_STEPS = 50
+_HALVINGS = 12
+# Numbers in the displacements x - y that an interaction holds at a time; n^2 d may not fit.
+_BLOCK_NUMBERS = 2**20
+
+
+def euler_step(energy: Energy, key: Array, cloud: Array, t: Array, tau: Array) -> Array:
+    """One Euler-Maruyama step (jkonet_star eq. 13).
+
+    x' = x - tau grad V(x, t) - tau mean_y grad W(x - y) + sqrt(2 tau beta) n
+
+    Args:
+        cloud: (n, d) the population at time t. t, tau: () time and step.
+
+    Returns:
+        (n, d) the population at time t + tau.
+    """
+    n, d = cloud.shape
+    # Without an interaction no particle sees another one, and all of them move at once.
+    block = n if energy.interaction is None else min(n, max(1, _BLOCK_NUMBERS // (n * d)))
+    steps = jax.lax.map(lambda x: drift(energy, x, t, cloud), cloud, batch_size=block)  # (n, d)
+    return cloud + tau * steps + _noise(energy, key, cloud, tau)
+
+
+def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) -> Array:
+    """A local minimiser y of V(y) + |y - x|^2 / (2 tau), reached downhill from x: y = x - tau grad V(y).
+
+    Newton steps with the Hessian's eigenvalues taken by absolute value, so that each is a descent
+    direction where V is not convex, and with step halving, so that the objective never rises. Ends when
+    no step lowers the objective any more, or after 50 steps.
+
+    Args:
+        potential: V for y (d,). x: (d,). tau: ().
+    """
+
+    def objective(y):
+        return potential(y) + jnp.sum((y - x) ** 2) / (2 * tau)
+
+    def newton(state):
+        y, count, _ = state
+        gradient = jax.grad(objective)(y)
+        values, vectors = jnp.linalg.eigh(jax.hessian(objective)(y))
+        # Below a tenth of the proximal curvature 1/tau the quadratic model says too little to follow.
+        values = jnp.maximum(jnp.abs(values), 0.1 / tau)
+        direction = -vectors @ ((vectors.T @ gradient) / values)
+        lengths = 0.5 ** jnp.arange(_HALVINGS, dtype=y.dtype)  # (h,)
+        candidates = y[None, :] + lengths[:, None] * direction[None, :]  # (h, d)
+        best = candidates[jnp.argmin(jax.vmap(objective)(candidates))]
+        lower = objective(best) < objective(y)
+        return jnp.where(lower, best, y), count + 1, lower
+
+    def unfinished(state):
+        _, count, lower = state
+        return lower & (count < _NEWTON_STEPS)
+
+    start = (x, jnp.int32(0), jnp.bool_(True))
+    return jax.lax.while_loop(unfinished, newton, start)[0]
+
+
+def implicit_euler_step(
+    energy: Energy, key: Array, cloud: Array, t: Array, tau: Array, sweeps: int = 5
+) -> Array:
+    """One implicit step y = x - tau grad(V + W * rho')(y) with rho' the law of y, plus the noise.
+
+    This is the JKO step of F without its entropy; the entropy acts as the noise sqrt(2 tau beta) n, as
+    in the explicit scheme. With an interaction, rho' is found by ``sweeps`` fixed-point sweeps.
+
+    Args:
+        cloud: (n, d) the population at time t. t, tau: () time and step; V is taken at t + tau.
+
+    Returns:
+        (n, d) the population at time t + tau.
+    """
+
+    def field(population):
+        def potential(y):
+            value = energy.potential(y, t + tau)
+            if energy.interaction is not None:
+                value = value + jnp.mean(jax.vmap(energy.interaction)(y[None, :] - population))
+            return value
+
+        return potential
+
+    predicted = cloud
+    for _ in range(1 if energy.interaction is None else sweeps):
+        potential = field(predicted)
+        predicted = jax.vmap(lambda x, v=potential: proximal_point(v, x, tau))(cloud)
+    return predicted + _noise(energy, key, cloud, tau)
+
+
+def _noise(energy: Energy, key: Array, cloud: Array, tau: Array) -> Array:
+    scale = jnp.asarray(noise_scale(energy, tau), cloud.dtype)
+    return scale * jax.random.normal(key, cloud.shape, cloud.dtype)
+
+
+STEPS = {"explicit": euler_step, "implicit": implicit_euler_step}
+
+
+@partial(jax.jit, static_argnames="scheme")
+def step(energy: Energy, key: Array, cloud: Array, t: Array, tau: Array, scheme: Scheme) -> Array:
+    """One compiled step of the population by the named scheme: (n, d) at t to (n, d) at t + tau."""
+    return STEPS[scheme](energy, key, cloud, t, tau)

@@ -1,0 +1,11 @@
+"""Split the embryoid body cells into train and test parts."""
+
+from jko.embryoid import load
+from jko.snapshots import save, split
+
+settings = snakemake.params.dataset
+with open(snakemake.log[0], "w") as log:
+    cells = load(snakemake.input[0], settings["n_dims"], settings["standardise"])
+    print(f"{snakemake.input[0]}: {len(cells.x)} cells in {cells.x.shape[1]} dimensions", file=log)
+    seeds = range(settings["seeds"])
+    save(split(cells.x, cells.time, seeds, settings["train_fraction"]), snakemake.output.snapshots)
