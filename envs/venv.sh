@@ -91,7 +91,10 @@ try:
 except BlockingIOError:
     print("jko: another shell is making .venv: waiting for it", file=sys.stderr)
     fcntl.flock(9, fcntl.LOCK_EX)
-' || { _jko_say "could not lock requirements.lock, by which one shell at a time makes .venv"; exit 1; }
+' || {
+        _jko_say "could not lock requirements.lock, by which one shell at a time makes .venv"
+        exit 1
+    }
     if _jko_is_ready; then
         exit 0
     fi
@@ -125,8 +128,9 @@ if _jko_venv && . .venv/bin/activate; then
 else
     _jko_status=1
 fi
-unset -f _jko_say _jko_mark _jko_is_made_from _jko_is_ready _jko_python _jko_install _jko_make _jko_venv
+unset -f _jko_say _jko_mark _jko_is_made_from _jko_is_ready _jko_python
+unset -f _jko_install _jko_make _jko_venv
 unset _jko_name _jko_requirements
-# The status is that of the last command: `return` would be an error where this file is run
-# and not sourced, and `exit` would end the shell of the user.
-[ "$_jko_status" -eq 0 ]
+# `return` ends this file and not the shell of the user; where the file is run and not sourced,
+# only `exit` is allowed.
+return "$_jko_status" 2>/dev/null || exit "$_jko_status"

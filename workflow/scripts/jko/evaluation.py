@@ -6,7 +6,7 @@ reason beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +15,10 @@ from jax.tree_util import Partial
 
 from jko import kernels, potentials
 from jko.energies import Energy, static, zero_energy
-from jko.metrics import bw2_uvp, l2_uvp, w1, w2_squared
-from jko.prediction import one_step, rollout
+from jko.metrics import bw2_uvp, l2_uvp, w1
+from jko.prediction import Predictions, predict
 from jko.snapshots import Snapshots, Truth
-from jko.solvers import Scheme
+from jko.solvers import STEPS, Scheme
 
 COLUMNS = (
     "dataset",
@@ -34,10 +34,10 @@ COLUMNS = (
 )
 CLOUD_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "w1": w1,
-    "w2_squared": w2_squared,
     "bw2_uvp": bw2_uvp,
 }
-SCHEMES: tuple[Scheme, ...] = ("implicit", "explicit")
+# How many times the extent of the data a predicted particle may reach.
+_FAR = 100
 
 
 class Number(NamedTuple):
@@ -61,8 +61,9 @@ def true_energy(truth: Truth) -> Energy:
 
 def evaluate_fit(
     snapshots: Snapshots,
-    energies: list[Energy | None],
-    status: list[str],
+    energies: Sequence[Energy | None],
+    predictions: Sequence[Predictions | None],
+    status: Sequence[str],
     scheme: Scheme,
     method: str,
 ) -> Iterator[Number]:
@@ -71,20 +72,12 @@ def evaluate_fit(
     One-step-ahead is reported for both schemes; the rollout and the error of the gradient for the scheme
     that the learning assumed.
     """
-    for s, (energy, reason) in enumerate(zip(energies, status, strict=True)):
-        for other in SCHEMES:
-            predicted = None
-            if energy is not None:
-                predicted = [
-                    one_step(energy, cloud, snapshots.time[k], snapshots.tau[k], other, k)
-                    for k, cloud in enumerate(snapshots.clouds(s, "test")[:-1])
-                ]
-            yield from _cloud_numbers(snapshots, s, method, "one_step", other, predicted, reason)
-        predicted = None
-        if energy is not None:
-            start = snapshots.cloud(s, "test", 0)
-            predicted = rollout(energy, start, snapshots.time, scheme, seed=s)[1:]
-        yield from _cloud_numbers(snapshots, s, method, "rollout", scheme, predicted, reason)
+    for s, (energy, predicted, reason) in enumerate(zip(energies, predictions, status, strict=True)):
+        for name in STEPS:
+            clouds = None if predicted is None else predicted.one_step[name]
+            yield from _cloud_numbers(snapshots, s, method, "one_step", name, clouds, reason)
+        clouds = None if predicted is None else predicted.rollout
+        yield from _cloud_numbers(snapshots, s, method, "rollout", scheme, clouds, reason)
         if snapshots.truth is not None:
             yield from _gradient_numbers(snapshots, s, method, scheme, energy, reason)
 
@@ -119,13 +112,12 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
             yield from _cloud_numbers(snapshots, s, method, mode, "none", predicted, "ok")
         if snapshots.truth is not None:
             truth = true_energy(snapshots.truth)
-            predicted = [
-                one_step(truth, test[k], snapshots.time[k], snapshots.tau[k], "explicit", k)
-                for k in intervals
-            ]
-            yield from _cloud_numbers(snapshots, s, "oracle", "one_step", "explicit", predicted, "ok")
-            predicted = rollout(truth, test[0], snapshots.time, "explicit", seed=s)[1:]
-            yield from _cloud_numbers(snapshots, s, "oracle", "rollout", "explicit", predicted, "ok")
+            oracle = predict(truth, snapshots, s, "explicit")
+            for mode, clouds in (
+                ("one_step", oracle.one_step["explicit"]),
+                ("rollout", oracle.rollout),
+            ):
+                yield from _cloud_numbers(snapshots, s, "oracle", mode, "explicit", clouds, "ok")
             yield from _gradient_numbers(snapshots, s, "zero_energy", "none", zero_energy(), "ok")
 
 
@@ -142,13 +134,23 @@ def _cloud_numbers(
     for k, t in enumerate(snapshots.time[1:]):
         for metric, error in CLOUD_METRICS.items():
             value, why = float("nan"), reason
-            if predicted is not None and np.isfinite(predicted[k]).all():
-                value, why = error(predicted[k], snapshots.cloud(s, "test", k + 1)), ""
-            elif predicted is not None:
-                why = "the prediction is not finite"
-            if not why and not np.isfinite(value):
-                why = f"{metric} is not finite"
+            if predicted is not None:
+                why = lost(predicted[k], snapshots)
+            if not why:
+                value = error(predicted[k], snapshots.cloud(s, "test", k + 1))
+                why = "" if np.isfinite(value) else f"{metric} is not finite"
             yield Number(method, int(snapshots.seed[s]), mode, scheme, metric, t, value, why)
+
+
+def lost(predicted: np.ndarray, snapshots: Snapshots) -> str:
+    """Why a prediction counts as diverged, or "": not finite, or far outside all that was observed."""
+    if not np.isfinite(predicted).all():
+        return "the prediction is not finite"
+    extent = float(np.max(np.abs(snapshots.x)))
+    reach = float(np.max(np.abs(predicted)))
+    if reach > _FAR * extent:
+        return f"the prediction diverged: particles at {reach:.3g}, all snapshots lie within {extent:.3g}"
+    return ""
 
 
 def _gradient_numbers(

@@ -4,39 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jko.energies import Energy
+from jko.energies import Energy, drift
 from jko.files import atomic_path
 from jko.snapshots import Snapshots
-from jko.solvers import Scheme, step
+from jko.solvers import STEPS, Scheme, step
 
 
 def one_step(
     energy: Energy, cloud: np.ndarray, t: float, tau: float, scheme: Scheme, seed: int
 ) -> np.ndarray:
     """The population at t + tau predicted from the observed cloud (n, d) at t: (n, d), float64."""
-    key = jax.random.key(seed)
+    n = len(cloud)
+    if energy.interaction is None:
+        # Particles do not see each other: filled up to a power of two, clouds share compiled programs.
+        cloud = np.pad(cloud, [(0, 2 ** (n - 1).bit_length() - n), (0, 0)], mode="edge")
     start = jnp.asarray(cloud, jnp.float32)
-    moved = step(energy, key, start, jnp.float32(t), jnp.float32(tau), scheme)
-    return np.asarray(moved, np.float64)
+    moved = step(energy, jax.random.key(seed), start, jnp.float32(t), jnp.float32(tau), scheme)
+    return np.asarray(moved[:n], np.float64)
 
 
 def rollout(
     energy: Energy, cloud: np.ndarray, time: np.ndarray, scheme: Scheme, seed: int
 ) -> list[np.ndarray]:
-    """The populations (n, d) at all times, predicted from the cloud at time[0] alone.
+    """The populations (n, d) at all times but the first, predicted from the cloud at time[0] alone.
 
-    Each interval is one step, seeded by ``seed`` and its number; the first entry is the cloud itself.
+    Each interval is one step, seeded by ``seed`` and its number.
     """
-    clouds = [cloud]
+    clouds = []
     for k, tau in enumerate(np.diff(time)):
         step_seed = int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
-        clouds.append(one_step(energy, clouds[-1], time[k], tau, scheme, step_seed))
+        cloud = one_step(energy, cloud, time[k], tau, scheme, step_seed)
+        clouds.append(cloud)
     return clouds
+
+
+class Predictions(NamedTuple):
+    """What one energy says of the test snapshots 1..K-1 of one seed.
+
+    Attributes:
+        one_step: scheme -> K-1 clouds, each from the observed snapshot before it.
+        rollout: K-1 clouds, from test snapshot 0 on, by the scheme that the learning assumed.
+    """
+
+    one_step: dict[str, list[np.ndarray]]
+    rollout: list[np.ndarray]
+
+
+def predict(energy: Energy, snapshots: Snapshots, s: int, scheme: Scheme) -> Predictions:
+    """Predict the test snapshots of the ``s``-th seed, one step ahead by both schemes."""
+    clouds = snapshots.clouds(s, "test")
+    steps = {
+        name: [
+            one_step(energy, clouds[k], snapshots.time[k], tau, name, seed=k)
+            for k, tau in enumerate(snapshots.tau)
+        ]
+        for name in STEPS
+    }
+    return Predictions(steps, rollout(energy, clouds[0], snapshots.time, scheme, seed=s))
 
 
 def potential_on_grid(
@@ -69,10 +99,11 @@ def potential_at(energy: Energy, points: np.ndarray, t: float) -> np.ndarray:
     return np.asarray(_values(energy, jnp.asarray(points, jnp.float32), jnp.float32(t)), np.float64)
 
 
-def save_predictions(
+def save(
     snapshots: Snapshots,
     energies: Sequence[Energy | None],
     status: Sequence[str],
+    first: Predictions | None,
     scheme: Scheme,
     path: str | Path,
     grid: int = 61,
@@ -80,9 +111,9 @@ def save_predictions(
     """Write what figures show of a fit to an npz file.
 
     Arrays: seed (S,), time (K,), status (S,); grid_x, grid_y (g,) over the particles of all snapshots and
-    potential (S, K, g, g) as in :func:`potential_on_grid`, NaN for a failed seed. For the first seed, if
-    it did not fail: predicted_k (n, d) for k = 1..K-1, one step ahead from test snapshot k - 1, and
-    rollout_k (n, d) for k = 0..K-1 from test snapshot 0.
+    potential (S, K, g, g) as in :func:`potential_on_grid`, NaN for a failed seed. With the predictions of
+    the ``first`` seed also predicted_k (n, d) for k = 1..K-1, one step ahead by ``scheme``, and rollout_k
+    (n, d) for k = 0..K-1.
     """
     low, high = snapshots.x.min(axis=0), snapshots.x.max(axis=0)
     grid_x = np.linspace(low[0], high[0], grid)
@@ -100,12 +131,48 @@ def save_predictions(
         if energy is not None:
             rest = np.concatenate(snapshots.clouds(s, "train")).mean(axis=0)
             arrays["potential"][s] = potential_on_grid(energy, snapshots.time, grid_x, grid_y, rest)
-    if energies[0] is not None:
-        clouds = snapshots.clouds(0, "test")
-        for k, tau in enumerate(snapshots.tau):
-            predicted = one_step(energies[0], clouds[k], snapshots.time[k], tau, scheme, seed=k)
-            arrays[f"predicted_{k + 1}"] = predicted
-        for k, cloud in enumerate(rollout(energies[0], clouds[0], snapshots.time, scheme, seed=0)):
-            arrays[f"rollout_{k}"] = cloud
+    if first is not None:
+        arrays["rollout_0"] = snapshots.cloud(0, "test", 0)
+        for k, cloud in enumerate(first.rollout):
+            arrays[f"predicted_{k + 1}"] = first.one_step[scheme][k]
+            arrays[f"rollout_{k + 1}"] = cloud
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **arrays)
+
+
+class Forecast(NamedTuple):
+    """Predicted particles of several times, stacked: x (m, d) and time (m,)."""
+
+    x: np.ndarray
+    time: np.ndarray
+
+
+def forecast(energy: Energy, snapshots: Snapshots, scheme: Scheme) -> Forecast:
+    """All snapshots but the first from the whole first one, and one more step beyond the last.
+
+    The step beyond starts from the whole last observed snapshot and is as long as the last interval.
+    """
+    time, tau = snapshots.time, snapshots.tau
+    clouds = rollout(energy, snapshots.x[snapshots.snapshot == 0], time, scheme, seed=0)
+    last = snapshots.x[snapshots.snapshot == len(time) - 1]
+    clouds.append(one_step(energy, last, time[-1], tau[-1], scheme, seed=len(tau)))
+    times = [*time[1:], time[-1] + tau[-1]]
+    stamps = [np.full(len(cloud), t) for cloud, t in zip(clouds, times, strict=True)]
+    return Forecast(np.concatenate(clouds), np.concatenate(stamps))
+
+
+def at_particles(energy: Energy, snapshots: Snapshots) -> tuple[np.ndarray, np.ndarray]:
+    """V (n,) and drift (n, d) at every particle and its time; W acts within each whole snapshot."""
+    potential = np.empty(len(snapshots.x))
+    flow = np.empty_like(snapshots.x)
+    for k, t in enumerate(snapshots.time):
+        rows = np.flatnonzero(snapshots.snapshot == k)
+        cloud = jnp.asarray(snapshots.x[rows], jnp.float32)
+        potential[rows] = potential_at(energy, snapshots.x[rows], t)
+        flow[rows] = _drifts(energy, cloud, jnp.float32(t))
+    return potential, flow
+
+
+@jax.jit
+def _drifts(energy, cloud, t):
+    return jax.lax.map(lambda x: drift(energy, x, t, cloud), cloud, batch_size=256)

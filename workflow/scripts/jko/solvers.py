@@ -14,7 +14,7 @@ from jko.energies import Energy, drift, noise_scale
 
 Scheme = Literal["explicit", "implicit"]
 
-_NEWTON_STEPS = 50
+_NEWTON_STEPS = 25
 _HALVINGS = 12
 # Numbers in the displacements x - y that an interaction holds at a time; n^2 d may not fit.
 _BLOCK_NUMBERS = 2**20
@@ -43,7 +43,7 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
 
     Newton steps with the Hessian's eigenvalues taken by absolute value, so that each is a descent
     direction where V is not convex, and with step halving, so that the objective never rises. Ends when
-    no step lowers the objective any more, or after 50 steps.
+    no step lowers the objective, when a step is a 1e-5th of the way from x, or after 25 steps.
 
     Args:
         potential: V for y (d,). x: (d,). tau: ().
@@ -63,11 +63,12 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
         candidates = y[None, :] + lengths[:, None] * direction[None, :]  # (h, d)
         best = candidates[jnp.argmin(jax.vmap(objective)(candidates))]
         lower = objective(best) < objective(y)
-        return jnp.where(lower, best, y), count + 1, lower
+        small = jnp.max(jnp.abs(direction)) <= 1e-5 * jnp.max(jnp.abs(y - x))
+        return jnp.where(lower, best, y), count + 1, lower & ~small
 
     def unfinished(state):
-        _, count, lower = state
-        return lower & (count < _NEWTON_STEPS)
+        _, count, moving = state
+        return moving & (count < _NEWTON_STEPS)
 
     start = (x, jnp.int32(0), jnp.bool_(True))
     return jax.lax.while_loop(unfinished, newton, start)[0]
