@@ -60,6 +60,16 @@ def method_code(script):
     return of
 
 
+def precomputed(wildcards):
+    """The coupling and the density that a method asks for."""
+    method = method_settings(wildcards)
+    return {
+        key: f"results/{wildcards.dataset}/{key}-{method[key]}.npz"
+        for key in ("coupling", "density")
+        if method.get(key) is not None
+    }
+
+
 def embryoid_place(entry):
     """Where the embryoid body cells lie for a dataset's entry, or None; and the files it needs."""
     needed = embryoid.files_needed(entry["n_dims"], entry["standardise"])
@@ -150,3 +160,36 @@ def all_metrics():
                     for method in [*experiment_methods(name), "reference"]
                 ]
     return list(dict.fromkeys(paths))
+
+
+# Benchmark task -> what it runs on; what it does stands in scripts/benchmark.py.
+BENCHMARKS = {
+    "train_particles": {
+        "dataset": "benchmark_particles",
+        "method": "jkonet_star",
+        "needs": ["coupling-exact.npz"],
+    },
+    "couple_cells": {"dataset": "benchmark_cells", "method": "jkonet_star_time", "needs": []},
+    "evaluate_cells": {
+        "dataset": "benchmark_cells",
+        "method": "jkonet_star_time",
+        "needs": ["jkonet_star_time/fit.msgpack"],
+    },
+}
+
+
+def benchmark_dataset(wildcards):
+    """The snapshots that a benchmark task runs on."""
+    return f"results/{BENCHMARKS[wildcards.task]['dataset']}/snapshots.npz"
+
+
+def benchmark_needs(wildcards):
+    """What a benchmark task starts from, beside the snapshots."""
+    entry = BENCHMARKS[wildcards.task]
+    return [f"results/{entry['dataset']}/{name}" for name in entry["needs"]]
+
+
+def benchmark_settings(wildcards):
+    """The method of a benchmark task on its dataset."""
+    entry = BENCHMARKS[wildcards.task]
+    return settings.method_settings(config, entry["method"], entry["dataset"])

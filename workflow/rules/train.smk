@@ -1,16 +1,6 @@
 # One job trains a method on a dataset for all its seeds.
 
 
-def precomputed(wildcards):
-    """The coupling and the density that a method asks for."""
-    method = method_settings(wildcards)
-    return {
-        key: f"results/{wildcards.dataset}/{key}-{method[key]}.npz"
-        for key in ("coupling", "density")
-        if method.get(key) is not None
-    }
-
-
 rule train:
     input:
         unpack(precomputed),

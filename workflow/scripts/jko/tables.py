@@ -6,6 +6,7 @@ readable one (`0.608 ± 0.012`) is pivoted from it by :func:`wide` and written b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -250,6 +251,30 @@ def summary(
         )
     sizes = dict.fromkeys(("snapshots", "particles", "dimension"), "Int64")
     return pd.DataFrame(rows).astype(sizes)
+
+
+def benchmarks(
+    tasks: Sequence[str], phases: Sequence[str | Path], runs: Sequence[str | Path]
+) -> pd.DataFrame:
+    """Seconds and memory of tasks: their whole processes over all runs, and the parts of the last run.
+
+    Args:
+        tasks: names. phases: for each a JSON file {part: seconds}. runs: for each Snakemake's benchmark
+            file, with columns s and max_rss (MB) and one row per run.
+
+    Returns:
+        Columns task, phase, median_s, min_s, max_s, runs, max_rss_mb; ``process`` is the whole job.
+    """
+    rows = []
+    for task, phase_file, run_file in zip(tasks, phases, runs, strict=True):
+        run = pd.read_csv(run_file, sep="\t")
+        seconds, memory = run["s"], run["max_rss"].max()
+        whole = (seconds.median(), seconds.min(), seconds.max(), len(run), memory)
+        rows.append((task, "process", *whole))
+        for phase, value in json.loads(Path(phase_file).read_text(encoding="utf-8")).items():
+            rows.append((task, phase, value, value, value, 1, float("nan")))
+    names = ["task", "phase", "median_s", "min_s", "max_s", "runs", "max_rss_mb"]
+    return pd.DataFrame(rows, columns=names).round(2)
 
 
 def number(mean: float, std: float) -> str:

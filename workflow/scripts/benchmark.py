@@ -1,0 +1,52 @@
+"""Rule benchmark: one task from process start to results on disk, with the seconds of its phases."""
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+# A cached program would hide the compilation, which a first run pays.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+started = time.perf_counter()
+
+from jko import couplings, evaluation, methods, prediction, snapshots
+from jko.files import write_text
+
+settings, task = snakemake.params.method, snakemake.wildcards.task
+phases = {"imports": time.perf_counter() - started}
+
+
+def timed(phase, function, *arguments):
+    """Run a function and note its seconds."""
+    begun = time.perf_counter()
+    result = function(*arguments)
+    phases[phase] = time.perf_counter() - begun
+    return result
+
+
+def errors(energies, status, folder):
+    """Predict, measure and write, as rule evaluate does."""
+    scheme = settings["scheme"]
+    predictions = [prediction.predict(energy, data, s, scheme) for s, energy in enumerate(energies)]
+    numbers = evaluation.evaluate_fit(data, energies, predictions, status, scheme, task)
+    table = evaluation.table(numbers, task, "")
+    prediction.save(data, energies, status, predictions[0], scheme, folder / "predictions.npz")
+    write_text(table.to_csv(sep="\t", index=False), folder / "metrics.tsv")
+
+
+with open(snakemake.log[0], "w") as log, tempfile.TemporaryDirectory() as name:
+    folder, report = Path(name), lambda line: print(line, file=log)
+    data = snapshots.load(snakemake.input.snapshots)
+    if task == "couple_cells":
+        rows = timed("couple", couplings.couple_snapshots, data, {"kind": "exact"}, report)
+        couplings.save(rows, folder / "coupling.npz")
+    else:
+        path = snakemake.input.needs[0]
+        if task == "train_particles":
+            problem = methods.Problem(data, couplings.load(path))
+            fit = timed("train", methods.module(settings["kind"]).fit, problem, settings, report)
+            path = folder / "fit.msgpack"
+            methods.save(fit, data.seed, path)
+        timed("evaluate", errors, *methods.load(path, settings), folder)
+write_text(json.dumps(phases), snakemake.output.phases)
