@@ -20,8 +20,8 @@ include: "workflow/rules/benchmarks.smk"
 
 
 rule all:
+    default_target: True
     input:
         experiment_outputs(),
         "results/metrics.tsv",
         "results/tables/summary.tsv",
-    default_target: True

@@ -1,5 +1,6 @@
 # Speed and memory. Each task runs alone, three times, without JAX's compilation cache.
 
+
 rule benchmark:
     input:
         snapshots=benchmark_dataset,

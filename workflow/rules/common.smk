@@ -135,7 +135,9 @@ def available_datasets():
 
 def available_experiments():
     """Experiments all of whose datasets can be had."""
-    return [name for name in config["experiments"] if not set(experiment_datasets(name)) & set(LEFT_OUT)]
+    return [
+        name for name in config["experiments"] if not set(experiment_datasets(name)) & set(LEFT_OUT)
+    ]
 
 
 def experiment_outputs():
