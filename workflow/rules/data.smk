@@ -1,6 +1,12 @@
 # Every kind of dataset ends in results/{dataset}/snapshots.npz; its id says which rule makes it.
 
 
+# Compute nodes of a cluster often have no way out.
+localrules:
+    fetch_embryoid,
+    fetch_counts,
+
+
 rule simulate:
     output:
         snapshots="results/{dataset}/snapshots.npz",

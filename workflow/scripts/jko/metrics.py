@@ -34,11 +34,8 @@ def w2(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _transport_cost(cost: np.ndarray) -> float:
-    n, m = cost.shape
-    if n == m:
-        from scipy.optimize import linear_sum_assignment
-
-        return float(cost[linear_sum_assignment(cost)].mean())
+    # Also for equal sizes: the network simplex takes the same time for all clouds, where the assignment
+    # solver takes up to six times as long for clouds that have moved far.
     return float(np.sum(network_simplex(cost) * cost))
 
 
