@@ -134,10 +134,9 @@ def available_datasets():
 
 
 def available_experiments():
-    """Experiments all of whose datasets can be had."""
-    return [
-        name for name in config["experiments"] if not set(experiment_datasets(name)) & set(LEFT_OUT)
-    ]
+    """Experiments that have datasets, all of which can be had."""
+    wanted = {name: set(experiment_datasets(name)) for name in config["experiments"]}
+    return [name for name, datasets in wanted.items() if datasets and not datasets & set(LEFT_OUT)]
 
 
 def experiment_outputs():

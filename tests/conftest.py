@@ -1,0 +1,20 @@
+"""Strict JAX for every test: silent changes of rank or dtype raise, and nothing is cached on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before JAX is imported, which reads them. One thread for compiled programs.
+os.environ["NPROC"] = "1"
+for name in [name for name in os.environ if name.startswith("JAX_COMPILATION_CACHE")]:
+    del os.environ[name]
+_CELLS = Path(__file__).resolve().parents[2] / "shared" / "eb"
+if _CELLS.is_dir():
+    os.environ.setdefault("JKO_EMBRYOID", str(_CELLS))
+
+import jax
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_enable_compilation_cache", False)

@@ -1,0 +1,152 @@
+"""Explicit and implicit Euler steps against closed forms, and the proximal point by its own condition."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.tree_util import Partial
+
+from jko import solvers
+from jko.energies import Energy, static
+from jko.kernels import KERNELS
+from jko.potentials import POTENTIALS
+
+KEY = jax.random.key(0)
+T, TAU = jnp.float32(0.5), jnp.float32(0.1)
+CLOUD = jnp.asarray(np.random.default_rng(1).normal(size=(40, 2)), jnp.float32)
+X = np.asarray(CLOUD)
+STIFFNESS = np.array([3.0, 0.5])
+# Across a kink there is no gradient to vanish: the minimiser may lie on the kink itself.
+SMOOTH = sorted(set(POTENTIALS) - {"relu", "holder_table", "cross_in_tray", "rotational", "flowers"})
+
+
+def bowl(x):
+    """1/2 x^T A x with A = diag(3, 0.5)."""
+    return 0.5 * jnp.sum(jnp.array([3.0, 0.5]) * x**2)
+
+
+def double_well(x):
+    return jnp.sum((x**2 - 1) ** 2)
+
+
+def test_an_explicit_step_is_the_formula_with_time_interaction_and_no_noise():
+    energy = Energy(Partial(lambda x, t: t * bowl(x)), Partial(KERNELS["quadratic"]))
+    found = solvers.euler_step(energy, KEY, CLOUD, T, TAU)
+    gradient = 0.5 * STIFFNESS * X + (X - X.mean(axis=0))
+    np.testing.assert_allclose(found, X - 0.1 * gradient, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scheme", ["explicit", "implicit"])
+def test_one_step_of_an_ornstein_uhlenbeck_process_has_its_mean_and_variance(scheme):
+    """V = a |x|^2 / 2: x' = g x + sqrt(2 tau beta) n, g = 1 - tau a or 1 / (1 + tau a)."""
+    a, beta, tau, n = 2.0, 0.7, 0.1, 40_000
+    energy = Energy(static(lambda x: 0.5 * a * jnp.sum(x**2)), None, beta)
+    start = jnp.full((n, 2), 1.5)
+    moved = np.asarray(solvers.step(energy, KEY, start, T, jnp.float32(tau), scheme))
+    factor = {"explicit": 1 - tau * a, "implicit": 1 / (1 + tau * a)}[scheme]
+    std = np.sqrt(2 * tau * beta)
+    np.testing.assert_allclose(moved.mean(axis=0), 1.5 * factor, atol=5 * std / np.sqrt(n))
+    np.testing.assert_allclose(moved.std(axis=0), std, rtol=5 / np.sqrt(2 * n))
+    assert abs(np.corrcoef(moved.T)[0, 1]) < 5 / np.sqrt(n)
+
+
+@pytest.mark.parametrize("scheme", ["explicit", "implicit"])
+def test_without_diffusion_the_key_changes_nothing_and_with_it_everything(scheme):
+    still, noisy = Energy(static(bowl)), Energy(static(bowl), None, 0.1)
+    first, second = (
+        [solvers.step(energy, jax.random.key(k), CLOUD, T, TAU, scheme) for k in (0, 1)]
+        for energy in (still, noisy)
+    )
+    np.testing.assert_array_equal(*first)
+    assert not np.any(second[0] == second[1])
+
+
+@pytest.mark.parametrize("tau", [1e-3, 0.1, 100.0])
+def test_the_proximal_point_of_a_quadratic_is_exact(tau):
+    found = jax.vmap(lambda x: solvers.proximal_point(bowl, x, jnp.float32(tau)))(CLOUD)
+    np.testing.assert_allclose(found, X / (1 + tau * STIFFNESS), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(POTENTIALS))
+def test_the_proximal_point_is_downhill_and_stationary(name):
+    """The search ends where float32 sees the objective J fall no further: at J - min J of order eps |V|.
+
+    With r = y - x + tau grad V(y) and a curvature h of V that is |r|^2 / (2 tau (1 + tau h)), so |r| is
+    bounded by the square root of eps |V|.
+    """
+    potential, tau = POTENTIALS[name], jnp.float32(0.01)
+    start = jnp.asarray(np.random.default_rng(2).uniform(-4, 4, (64, 2)), jnp.float32)
+
+    @jax.jit
+    def solve(start):
+        def one(x):
+            y = solvers.proximal_point(potential, x, tau)
+            objective = potential(y) + jnp.sum((y - x) ** 2) / (2 * tau)
+            residual = y - x + tau * jax.grad(potential)(y)
+            curvature = jnp.max(jnp.abs(jnp.linalg.eigvalsh(jax.hessian(potential)(y))))
+            return y, objective, potential(x), jnp.linalg.norm(residual), curvature
+
+        return jax.vmap(one)(start)
+
+    y, objective, before, residual, curvature = map(np.asarray, solve(start))
+    rounding = np.finfo(np.float32).eps * (1 + np.abs(before))
+    assert np.isfinite(y).all() and (objective <= before + rounding).all()
+    if name in SMOOTH:
+        assert (residual <= 8 * np.sqrt(tau * (1 + tau * curvature) * rounding)).all()
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.25, 5.0])
+def test_the_proximal_point_of_a_double_well_ends_in_a_valley(tau):
+    """At the hilltop the Hessian of the objective is 1/tau - 4: negative from tau = 1/4 on."""
+    start = jnp.array([[1e-3, -1e-3], [0.5, -0.2], [2.0, -3.0], [1.0, -1.0], [-0.1, 0.9]])
+    end = jax.vmap(lambda x: solvers.proximal_point(double_well, x, jnp.float32(tau)))(start)
+    slope = np.asarray(end - start + tau * jax.vmap(jax.grad(double_well))(end))
+    curvature = 1 + tau * (12 * np.asarray(end) ** 2 - 4)
+    np.testing.assert_allclose(slope, 0, atol=1e-4 * (1 + tau))
+    assert (curvature > 0).all()
+    # The valley on the own side: no particle changes the well it stands in.
+    np.testing.assert_array_equal(np.sign(end), np.sign(start))
+
+
+def test_a_start_that_is_not_finite_stays_so_and_ends():
+    end = solvers.proximal_point(double_well, jnp.array([jnp.nan, 1.0]), TAU)
+    assert np.isnan(end).any()
+
+
+def test_an_implicit_step_takes_the_potential_at_its_end():
+    energy = Energy(Partial(lambda x, t: 0.5 * t * jnp.sum(x**2)))
+    moved = solvers.implicit_euler_step(energy, KEY, CLOUD, T, TAU)
+    np.testing.assert_allclose(moved, X / (1 + 0.1 * 0.6), rtol=1e-5)
+    explicit = solvers.euler_step(energy, KEY, CLOUD, T, TAU)
+    np.testing.assert_allclose(explicit, X * (1 - 0.1 * 0.5), rtol=1e-5)
+
+
+def bowl_and_attraction(scale: float) -> Energy:
+    """V = scale bowl, W = |z|^2 / 2: one compiled step serves every scale."""
+    potential = Partial(lambda scale, x, t: scale * bowl(x), jnp.float32(scale))
+    return Energy(potential, Partial(KERNELS["quadratic"]))
+
+
+def test_an_implicit_step_of_mutual_attraction_keeps_the_mean_and_contracts():
+    """W = |z|^2 / 2: y - m = (x - m) / (1 + tau) with m the mean of the population."""
+    cloud = X + 3
+    moved = solvers.step(bowl_and_attraction(0), KEY, jnp.asarray(cloud), T, jnp.float32(0.5), "implicit")
+    mean = cloud.mean(axis=0)
+    np.testing.assert_allclose(moved, mean + (cloud - mean) / 1.5, rtol=1e-5)
+
+
+def test_an_implicit_step_with_potential_and_attraction_satisfies_its_own_condition():
+    y = np.asarray(solvers.step(bowl_and_attraction(1), KEY, CLOUD, T, TAU, "implicit"))
+    np.testing.assert_allclose(y, X - 0.1 * (STIFFNESS * y + (y - y.mean(axis=0))), atol=1e-5)
+
+
+def test_both_schemes_agree_as_the_step_shrinks():
+    """They differ by tau^2 per step, so a step ten times shorter brings them a hundred times closer."""
+    energy = Energy(static(POTENTIALS["wavy_plateau"]))
+    gap = {}
+    for tau in (1e-2, 1e-3):
+        steps = [solvers.step(energy, KEY, CLOUD, T, jnp.float32(tau), name) for name in solvers.STEPS]
+        gap[tau] = np.sqrt(np.mean((np.asarray(steps[0]) - np.asarray(steps[1])) ** 2))
+    assert 50 < gap[1e-2] / gap[1e-3] < 200
