@@ -315,11 +315,13 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def failures(table: pd.DataFrame) -> str:
-    """A list of what failed and why, or an empty text."""
-    lines = []
-    keys = [name for name in table.columns if name not in STATISTICS]
+    """A list of what failed and why, or an empty text; what failed alike stands on one line."""
+    *first, last = [name for name in table.columns if name not in STATISTICS]
+    alike: dict[tuple[str, ...], list[str]] = {}
     for row in table[table["n_failed"] > 0].to_dict("records"):
-        lines.append(f"- {', '.join(str(row[key]) for key in keys)}: {row['reason']}")
+        key = (*(str(row[name]) for name in first), row["reason"])
+        alike.setdefault(key, []).append(str(row[last]))
+    lines = [f"- {', '.join([*key[:-1], *places])}: {key[-1]}" for key, places in alike.items()]
     return "\nNot in the means:\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
