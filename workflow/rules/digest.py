@@ -30,6 +30,8 @@ def digest(script: str, modules: Iterable[str] = (), scripts: Path = _SCRIPTS) -
         if module not in seen and path is not None:
             seen[module] = _code(path)
             todo += _imports(path, scripts)
+            # Python runs the packages around a module before the module itself.
+            todo += [module.rpartition(".")[0]] if "." in module else []
     lines = "".join(f"{module} {code}\n" for module, code in sorted(seen.items()))
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 

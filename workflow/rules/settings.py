@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 
 PAIRINGS = ("paired", "unpaired")
 # Each group of entries, and the schema of one entry.
 GROUPS = {"datasets": "dataset", "methods": "method", "couplings": "coupling", "densities": "density"}
+
+# JSON takes 20.0 for an integer; Python's range does not.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda checker, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
 
 
 class SettingsError(ValueError):
@@ -24,7 +33,10 @@ def complete(config: MutableMapping, schemas: Path) -> None:
     Raises:
         SettingsError: an unknown or missing key, a value out of bounds, or a name that nothing defines.
     """
-    _check(config, schemas / "config.schema.yaml", "config")
+    _check(config, schemas / "config.schema.yaml", "")
+    # Checked by itself, so that an error names the place where it stands.
+    some_dataset = {**config["synthetic"], "kind": "synthetic", "potential": ""}
+    _check(some_dataset, schemas / "dataset_synthetic.schema.yaml", "synthetic")
     for landscape in config["landscapes"]:
         for pairing in PAIRINGS:
             shared = {"kind": "synthetic", "potential": landscape, "pairing": pairing}
@@ -35,20 +47,22 @@ def complete(config: MutableMapping, schemas: Path) -> None:
             place = f"{group}/{name}"
             _check(entry, _schema_of(entry, schema, schemas, place), place)
     for name, method in config["methods"].items():
-        for dataset in method.get("overrides", {}):
+        _check_names(config, method, f"methods/{name}")
+        for dataset, changes in method.get("overrides", {}).items():
             if dataset not in config["datasets"]:
                 raise SettingsError(
                     f"config methods/{name}/overrides names the dataset {dataset!r}; datasets: "
                     f"{_names(config['datasets'])}"
                 )
-            place = f"methods/{name} on {dataset}"
+            place = f"methods/{name}/overrides/{dataset}"
+            for key in ("kind", "overrides"):
+                if key in changes:
+                    raise SettingsError(
+                        f"config {place}: {key} cannot be overridden; make another entry under methods"
+                    )
             settings = method_settings(config, name, dataset)
             _check(settings, _schema_of(settings, "method", schemas, place), place)
-        for group, key in (("couplings", "coupling"), ("densities", "density")):
-            if method.get(key) is not None and method[key] not in config[group]:
-                raise SettingsError(
-                    f"config methods/{name}/{key} is {method[key]!r}; {group}: {_names(config[group])}"
-                )
+            _check_names(config, settings, place)
     for name, experiment in config["experiments"].items():
         for key, allowed, found in (
             ("datasets", config["datasets"], datasets_of(config, name)),
@@ -59,6 +73,15 @@ def complete(config: MutableMapping, schemas: Path) -> None:
                 raise SettingsError(
                     f"config experiments/{name}/{key} names {unknown[0]!r}; {key}: {_names(allowed)}"
                 )
+
+
+def _check_names(config: Mapping, method: Mapping, place: str) -> None:
+    """The coupling and the density that a method names must exist."""
+    for group, key in (("couplings", "coupling"), ("densities", "density")):
+        if method.get(key) is not None and method[key] not in config[group]:
+            raise SettingsError(
+                f"config {place}/{key} is {method[key]!r}; {group}: {_names(config[group])}"
+            )
 
 
 def datasets_of(config: Mapping, experiment: str) -> list[str]:
@@ -93,21 +116,25 @@ def _schema_of(entry: Mapping, group: str, schemas: Path, place: str) -> Path:
 def _check(entry: MutableMapping, schema_path: Path, place: str) -> None:
     """Validate against a schema and fill in its defaults."""
     schema = _load(schema_path)
-    error = next(iter(sorted(Draft202012Validator(schema).iter_errors(entry), key=_depth)), None)
+    error = next(iter(sorted(_Validator(schema).iter_errors(entry), key=_depth)), None)
     if error is not None:
         raise SettingsError(_sentence(error, place))
     for key, description in schema["properties"].items():
         if "default" in description:
-            entry.setdefault(key, description["default"])
+            entry.setdefault(key, copy.deepcopy(description["default"]))
 
 
 def _sentence(error, place: str) -> str:
-    where = "/".join([f"config {place}", *map(str, error.absolute_path)])
+    where = f"config {'/'.join([*filter(None, [place]), *map(str, error.absolute_path)])}".rstrip()
     if error.validator == "additionalProperties":
         allowed = error.schema["properties"]
         unknown = sorted(set(error.instance) - set(allowed))
         return f"{where}: unknown key {unknown[0]!r}; allowed: {_names(allowed)}"
+    if error.validator == "not":
+        return f"{where}: the name {error.instance!r} is reserved"
     hint = error.schema.get("description", "")
+    if error.validator == "anyOf" and hint:
+        return f"{where}: {hint}"
     return f"{where}: {error.message}" + (f" ({hint})" if hint else "")
 
 

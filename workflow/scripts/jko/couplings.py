@@ -102,7 +102,9 @@ def sinkhorn(
     from ott.solvers.linear import sinkhorn as ott_sinkhorn
 
     cost = squared_distances(x, y)
-    with jax.enable_x64(True):
+    # ott-jax itself mixes ranks and dtypes, which strict JAX would refuse.
+    ranks, dtypes = jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard")
+    with jax.enable_x64(True), ranks, dtypes:
         problem = linear_problem.LinearProblem(geometry.Geometry(cost, epsilon=float(epsilon)))
         solver = ott_sinkhorn.Sinkhorn(threshold=threshold, max_iterations=max_iterations)
         output = solver(problem)
@@ -115,7 +117,7 @@ def sinkhorn(
             "max_iterations"
         )
     ascending = np.argsort(plan, axis=None)
-    dropped = int(np.searchsorted(np.cumsum(plan.ravel()[ascending]), dropped_mass))
+    dropped = int(np.searchsorted(np.cumsum(plan.ravel()[ascending]), dropped_mass, "right"))
     i, j = np.unravel_index(np.sort(ascending[dropped:]), plan.shape)
     weight = plan[i, j] / plan[i, j].sum()
     return Coupling(i, j, weight, float(weight @ cost[i, j]))
@@ -199,10 +201,12 @@ def couple_snapshots(snapshots: Snapshots, settings: Mapping, report=print) -> C
 
 
 def save(rows: CoupledRows, path: str | Path) -> None:
+    """Write the named arrays to an npz file."""
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **rows._asdict())
 
 
 def load(path: str | Path) -> CoupledRows:
+    """Read coupled rows written by :func:`save`."""
     with np.load(path, allow_pickle=False) as file:
         return CoupledRows(**{name: file[name] for name in CoupledRows._fields})

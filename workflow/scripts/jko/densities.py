@@ -76,7 +76,7 @@ def fit_mixtures(
             per coordinate, so that no component collapses onto a few particles.
 
     Raises:
-        ValueError: a snapshot has fewer particles than components.
+        ValueError: a snapshot has no more particles than components, or no extent.
         RuntimeError: expectation-maximisation did not converge.
     """
     from sklearn.mixture import GaussianMixture
@@ -93,10 +93,13 @@ def fit_mixtures(
                 f"snapshot {k} has {len(cloud)} train particles; {components} components need more"
             )
         floor = relative_floor * float(np.mean(np.var(cloud, axis=0)))
-        # The floor keeps EM defined also on a snapshot of repeated points, where the variance is zero.
+        if floor == 0:
+            raise ValueError(
+                f"all train particles of snapshot {k} stand on one point; a density needs an extent"
+            )
         model = GaussianMixture(
             components,
-            reg_covar=max(floor, np.finfo(np.float64).tiny ** 0.5),
+            reg_covar=floor,
             max_iter=2000,
             random_state=int(snapshots.seed[s]),
         ).fit(cloud)
@@ -121,10 +124,12 @@ def estimate(snapshots: Snapshots, settings: Mapping, report=print) -> SnapshotM
 
 
 def save(mixtures: SnapshotMixtures, path: str | Path) -> None:
+    """Write the named arrays to an npz file."""
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **mixtures._asdict())
 
 
 def load(path: str | Path) -> SnapshotMixtures:
+    """Read mixtures written by :func:`save`."""
     with np.load(path, allow_pickle=False) as file:
         return SnapshotMixtures(**{name: file[name] for name in SnapshotMixtures._fields})

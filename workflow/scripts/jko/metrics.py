@@ -82,6 +82,9 @@ def l2_uvp(
     Args:
         cloud: (n, d) rho_k. next_cloud: (m, d) rho_{k+1}. t: time at which V(x, t) is taken.
         tau: time between the two.
+
+    NaN if the cloud does not vary.
     """
     gap = float(_gradient_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t)))
-    return 100 * tau**2 * gap / float(np.trace(_covariance(cloud)))
+    variance = float(np.trace(_covariance(cloud)))
+    return 100 * tau**2 * gap / variance if variance > 0 else float("nan")

@@ -6,7 +6,7 @@ condition of a step under a potential is (jkonet_star eq. 9)
     implicit:  grad V(y, t_{k+1}) = -(y - x) / tau      (the JKO step)
     explicit:  grad V(x, t_k)     = -(y - x) / tau      (the Euler step)
 
-Methods learn in standardised units: coordinates of unit spread, time from 0 to 1, and V scaled so that a
+Methods learn in standardised units: coordinates and time of unit spread, and V scaled so that a
 unit gradient is a typical velocity. This changes no optimum without regularisation; it makes one learning
 rate, one ridge and one set of features serve all populations, whatever their units and tau.
 """
@@ -65,7 +65,7 @@ def units_of(pairs: Pairs, time: np.ndarray) -> dict[str, np.ndarray]:
 
     Returns:
         center (d,), width (): mean and root mean variance of the points. scale (): unit of V, width
-        times the root mean square velocity per coordinate. start, span (): first time and duration.
+        times the root mean square velocity per coordinate. time_center, time_width (): mean and deviation of the snapshot times.
     """
     mass = pairs.weight / pairs.weight.sum()
     center = mass @ pairs.x
@@ -76,21 +76,21 @@ def units_of(pairs: Pairs, time: np.ndarray) -> dict[str, np.ndarray]:
         "width": width,
         # A population that does not move has no speed to measure with.
         "scale": width * (speed if speed > 0 else 1.0),
-        "start": time[0],
-        "span": time[-1] - time[0],
+        "time_center": time.mean(),
+        "time_width": time.std(),
     }
     return {name: np.asarray(value, np.float32) for name, value in units.items()}
 
 
 def standardise(units: Mapping[str, Array], x: Array, t: Array) -> tuple[Array, Array]:
     """Point (d,) and time () in standardised units."""
-    return (x - units["center"]) / units["width"], (t - units["start"]) / units["span"]
+    return (x - units["center"]) / units["width"], (t - units["time_center"]) / units["time_width"]
 
 
 def in_units(pairs: Pairs, units: Mapping[str, np.ndarray]) -> Pairs:
     """The pairs in standardised units: grad_z (V / scale) = width / scale grad_x V."""
     return pairs._replace(
         x=((pairs.x - units["center"]) / units["width"]).astype(pairs.x.dtype),
-        t=((pairs.t - units["start"]) / units["span"]).astype(pairs.t.dtype),
+        t=((pairs.t - units["time_center"]) / units["time_width"]).astype(pairs.t.dtype),
         target=(pairs.target * (units["width"] / units["scale"])).astype(pairs.target.dtype),
     )

@@ -60,6 +60,7 @@ class Snapshots:
 
     @property
     def dimension(self) -> int:
+        """d, the number of coordinates of a particle."""
         return self.x.shape[1]
 
     def rows(self, s: int, part: Part, k: int) -> np.ndarray:

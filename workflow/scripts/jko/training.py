@@ -59,7 +59,9 @@ def gradient_update(loss: Callable, optimizer: optax.GradientTransformation) -> 
 
     def update(state: GradientState, batch: PyTree, key: Array) -> tuple[GradientState, Array]:
         value, gradient = jax.value_and_grad(loss)(state.params, batch, key)
-        change, memory = optimizer.update(gradient, state.memory, state.params)
+        # optax raises floats to powers of its integer step count, which strict JAX would refuse.
+        with jax.numpy_dtype_promotion("standard"):
+            change, memory = optimizer.update(gradient, state.memory, state.params)
         return GradientState(optax.apply_updates(state.params, change), memory), value
 
     return update

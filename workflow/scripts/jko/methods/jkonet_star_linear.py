@@ -103,9 +103,20 @@ class Quadratic(NamedTuple):
 
         The level is ``ridge`` times the mean diagonal of gram, so that a ridge means the same for every
         set of features.
+
+        Raises:
+            LinAlgError: the equations are not finite, or singular in float64 at this ridge.
         """
+        if not (np.isfinite(self.gram).all() and np.isfinite(self.moment).all()):
+            raise np.linalg.LinAlgError("the normal equations are not finite")
         level = ridge * np.mean(np.diag(self.gram))
-        return cho_solve(cho_factor(self.gram + level * np.eye(len(self.gram))), self.moment)
+        try:
+            factor = cho_factor(self.gram + level * np.eye(len(self.gram)))
+        except np.linalg.LinAlgError as error:
+            raise np.linalg.LinAlgError(
+                f"the normal equations are singular in float64 at ridge {ridge:g}"
+            ) from error
+        return cho_solve(factor, self.moment)
 
     def loss(self, theta: np.ndarray) -> float:
         """Mean squared error of the gradient under theta."""
@@ -141,41 +152,61 @@ def _block_quadratic(basis, z, target, weight):
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     """Choose width and ridge by cross-validation and solve the normal equations, for every seed."""
     snapshots = problem.snapshots
-    results, rows = [], []
+    results, status, rows = [], [], []
     for s, seed in enumerate(snapshots.seed):
         pairs = coupled_pairs(
             snapshots, problem.coupling, s, settings["scheme"], np.float64
         )
         units = units_of(pairs, snapshots.time)
-        basis, ridge, whole = choose(in_units(pairs, units), settings, int(seed))
-        theta = whole.minimiser(ridge)
-        values = np.linalg.eigvalsh(whole.gram)
-        rank = int(np.sum(values > values[-1] * len(values) * np.finfo(float).eps))
-        condition = values[-1] / (max(values[0], 0) + ridge * np.mean(values))
-        report(
-            f"seed {seed}: {len(theta)} features, {len(basis['monomials'])} of them monomials of degree "
-            f"<= {basis['monomials'].shape[1]}; sigma {basis['sigma']:.4g}, ridge {ridge:g}, rank {rank}, "
-            f"condition {condition:.3g}, loss {whole.loss(theta):.6g}"
-        )
+        inside = in_units(pairs, units)
+        try:
+            theta, basis, loss = solve(inside, settings, int(seed), report)
+            status.append("ok")
+        except np.linalg.LinAlgError as error:
+            basis = basis_of(inside.x, settings, settings["bump_widths"][0], int(seed))
+            count = len(basis["monomials"]) + len(basis["centers"])
+            theta, loss = np.full(count, np.nan), np.nan
+            status.append(f"not solved: {error}")
         results.append({"theta": theta, "units": units, "basis": basis})
-        rows.append({"seed": seed, "epoch": 1, "loss": whole.loss(theta)})
+        rows.append({"seed": seed, "epoch": 1, "loss": loss})
     params = jax.tree.map(lambda *leaves: _stack(leaves), *results)
-    return Fit(params, ["ok"] * len(results), pd.DataFrame(rows))
+    return Fit(params, status, pd.DataFrame(rows))
+
+
+def solve(pairs: Pairs, settings: Mapping, seed: int, report=print) -> tuple[np.ndarray, dict, float]:
+    """theta, the features and the loss for the pairs of one seed, in standardised units.
+
+    Raises:
+        LinAlgError: the equations are not finite, or singular in float64 at a ridge.
+    """
+    basis, ridge, whole = choose(pairs, settings, seed)
+    theta = whole.minimiser(ridge)
+    loss = whole.loss(theta)
+    values = np.linalg.eigvalsh(whole.gram)
+    rank = int(np.sum(values > values[-1] * len(values) * np.finfo(float).eps))
+    condition = values[-1] / (max(values[0], 0) + ridge * np.mean(values))
+    report(
+        f"seed {seed}: {len(theta)} features, {len(basis['monomials'])} of them monomials of degree "
+        f"<= {basis['monomials'].shape[1]}; sigma {basis['sigma']:.4g}, ridge {ridge:g}, rank {rank}, "
+        f"condition {condition:.3g}, loss {loss:.6g}"
+    )
+    return theta, basis, loss
 
 
 def choose(pairs: Pairs, settings: Mapping, seed: int) -> tuple[dict, float, Quadratic]:
     """The features, the ridge and the loss with the smallest cross-validated error on the pairs."""
-    fold = np.random.default_rng([seed, 1]).permutation(len(pairs.x)) % _FOLDS
+    folds = min(_FOLDS, len(pairs.x))
+    fold = np.random.default_rng([seed, 1]).permutation(len(pairs.x)) % folds
     best = (np.inf, None, None, None)
     for bump_width in settings["bump_widths"]:
         basis = basis_of(pairs.x, settings, bump_width, seed)
-        parts = [quadratic(basis, Pairs(*(column[fold == f] for column in pairs))) for f in range(_FOLDS)]
+        parts = [quadratic(basis, Pairs(*(column[fold == f] for column in pairs))) for f in range(folds)]
         whole = functools.reduce(Quadratic.__add__, parts)
         for ridge in settings["ridges"]:
             error = 0.0
-            for f in range(_FOLDS):
+            for f in range(folds):
                 others = functools.reduce(Quadratic.__add__, parts[:f] + parts[f + 1 :])
-                error += parts[f].loss(others.minimiser(ridge)) / _FOLDS
+                error += parts[f].loss(others.minimiser(ridge)) / folds
             if error < best[0]:
                 best = (error, basis, ridge, whole)
     return best[1:]

@@ -1,0 +1,213 @@
+"""The long table: complete, with a reason beside every missing number, and references that mean what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clouds import followed, observed, poisoned
+from jko import evaluation, metrics
+from jko.energies import Energy, static, zero_energy
+from jko.potentials import POTENTIALS
+from jko.prediction import Predictions, predict
+from jko.simulation import simulate_snapshots
+from jko.snapshots import Truth
+
+DATA = observed(sizes=(30, 24, 36), seeds=(3, 8))
+TAU = 0.01
+SIMULATED = simulate_snapshots(
+    {
+        "potential": "oakley_ohagan",
+        "interaction": None,
+        "beta": 0.0,
+        "dimension": 2,
+        "n_train": 150,
+        "n_test": 150,
+        "steps": 2,
+        "tau": TAU,
+        "pairing": "unpaired",
+        "initial": {"law": "uniform", "low": -4.0, "high": 4.0},
+        "seeds": 1,
+    },
+    lambda line: None,
+)
+
+
+def frame(numbers) -> pd.DataFrame:
+    return evaluation.table(numbers, "cells", "manifest.json")
+
+
+def fit_table(data=DATA, energy=None, scheme="implicit") -> pd.DataFrame:
+    """A fit whose first seed is at rest and whose others failed."""
+    energy = energy or zero_energy()
+    failed = len(data.seed) - 1
+    numbers = evaluation.evaluate_fit(
+        data,
+        [energy] + [None] * failed,
+        [predict(energy, data, 0, scheme)] + [None] * failed,
+        ["ok"] + ["diverged at step 512"] * failed,
+        scheme,
+        "mine",
+    )
+    return frame(numbers)
+
+
+def test_a_table_has_every_row_of_every_seed_once():
+    table = fit_table()
+    assert tuple(table.columns) == evaluation.COLUMNS
+    assert set(table["dataset"]) == {"cells"} and set(table["manifest"]) == {"manifest.json"}
+    keys = ["seed", "mode", "scheme", "metric", "time"]
+    assert not table.duplicated(keys).any()
+    expected = {
+        (seed, mode, scheme, metric, time)
+        for seed in (3, 8)
+        for mode, scheme in (
+            ("one_step", "explicit"), ("one_step", "implicit"), ("rollout", "implicit")
+        )
+        for metric in ("w1", "bw2_uvp")
+        for time in (0.5, 1.25)
+    }  # fmt: skip
+    assert set(table[keys].itertuples(index=False, name=None)) == expected
+
+
+def test_a_failed_seed_is_a_reason_and_no_number():
+    table = fit_table()
+    failed = table[table["seed"] == 8]
+    assert failed["value"].isna().all() and set(failed["reason"]) == {"diverged at step 512"}
+    good = table[table["seed"] == 3]
+    assert np.isfinite(good["value"]).all() and set(good["reason"]) == {""}
+
+
+def test_errors_are_those_of_the_metrics_on_the_test_rows():
+    table = fit_table().query("seed == 3").set_index(["mode", "scheme", "metric", "time"])["value"]
+    clouds = DATA.clouds(0, "test")
+    for k, time in ((0, 0.5), (1, 1.25)):
+        for mode, start in (("one_step", clouds[k]), ("rollout", clouds[0])):
+            # Predictions are made in float32.
+            expected = metrics.w1(start, clouds[k + 1])
+            assert table[mode, "implicit", "w1", time] == pytest.approx(expected, rel=1e-5)
+            expected = metrics.bw2_uvp(start, clouds[k + 1])
+            assert table[mode, "implicit", "bw2_uvp", time] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (np.nan, "the prediction is not finite"),
+        (np.inf, "the prediction is not finite"),
+        (1e9, "the prediction diverged, beyond 100 times the extent of all snapshots"),
+    ],
+)
+def test_a_prediction_that_ran_away_is_a_reason_and_no_number(value, reason):
+    steps = [cloud.copy() for cloud in DATA.clouds(0, "test")[:-1]]
+    steps[1][4, 1] = value
+    found = Predictions({"explicit": steps, "implicit": steps}, steps)
+    numbers = evaluation.evaluate_fit(
+        DATA, [zero_energy()] * 2, [found] * 2, ["ok", "ok"], "implicit", "mine"
+    )
+    table = frame(numbers)
+    late = table[table["time"] == 1.25]
+    assert late["value"].isna().all() and late["reason"].str.startswith(reason).all()
+    early = table[table["time"] == 0.5]
+    assert np.isfinite(early["value"]).all() and (early["reason"] == "").all()
+
+
+def test_a_reference_that_does_not_vary_is_a_reason_and_no_number():
+    data, _ = followed(lambda x, k: 0 * x, n=10, steps=1)
+    table = frame(evaluation.evaluate_references(data))
+    bures = table[table["metric"] == "bw2_uvp"]
+    assert bures["value"].isna().all() and set(bures["reason"]) == {"bw2_uvp is not finite"}
+    assert np.isfinite(table[table["metric"] == "w1"]["value"]).all()
+
+
+def reference_values(data, s=0) -> pd.Series:
+    table = frame(evaluation.evaluate_references(data))
+    assert (table["reason"] == "").all() and np.isfinite(table["value"]).all()
+    table = table[table["seed"] == data.seed[s]]
+    return table.set_index(["method", "mode", "scheme", "metric", "time"])["value"]
+
+
+def test_identity_and_mean_shift_by_hand():
+    values = reference_values(DATA)
+    train, test = DATA.clouds(0, "train"), DATA.clouds(0, "test")
+    shift = [train[k + 1].mean(axis=0) - train[k].mean(axis=0) for k in (0, 1)]
+    for k, time in ((0, 0.5), (1, 1.25)):
+        here = ("none", "w1", time)
+        assert values["identity", "one_step", *here] == metrics.w1(test[k], test[k + 1])
+        assert values["identity", "rollout", *here] == metrics.w1(test[0], test[k + 1])
+        moved = metrics.w1(test[k] + shift[k], test[k + 1])
+        assert values["mean_shift", "one_step", *here] == pytest.approx(moved, rel=1e-12)
+        far = metrics.w1(test[0] + sum(shift[: k + 1]), test[k + 1])
+        assert values["mean_shift", "rollout", *here] == pytest.approx(far, rel=1e-12)
+    assert not {"oracle", "zero_energy"} & set(values.index.get_level_values("method"))
+
+
+def test_the_sampling_floor_is_a_sample_of_the_next_train_snapshot(monkeypatch):
+    """Its clouds are rows of train k+1, without repetition, as many as test k or all of them."""
+    seen = []
+
+    def spy(x, y):
+        seen.append((x, y))
+        return 0.0
+
+    monkeypatch.setattr(evaluation, "CLOUD_METRICS", {"w1": spy})
+    numbers = list(evaluation.evaluate_references(DATA))
+    floor = [pair for number, pair in zip(numbers, seen, strict=True) if number.method == "sampling_floor"]
+    assert len(floor) == 4
+    for index, (sample, target) in enumerate(floor):
+        s, k = divmod(index, 2)
+        train, test = DATA.cloud(s, "train", k + 1), DATA.clouds(s, "test")
+        np.testing.assert_array_equal(target, test[k + 1])
+        assert len(sample) == min(len(test[k]), len(train))
+        rows = set(map(tuple, sample))
+        assert len(rows) == len(sample) and rows <= set(map(tuple, train))
+
+
+def test_references_read_of_the_test_rows_what_they_predict_from_and_no_more():
+    """The floor's own sample does not move when test rows do: its distance to them does."""
+    data = observed(seeds=(0,))
+    clean, wild = reference_values(data), reference_values(poisoned(data))
+    floor = ("sampling_floor", "one_step", "none", "w1", 0.5)
+    assert wild[floor] > 100 * clean[floor]
+
+
+def test_the_oracle_is_near_the_floor_and_knows_the_gradient():
+    values = reference_values(SIMULATED)
+    for time in SIMULATED.time[1:]:
+        floor = values["sampling_floor", "one_step", "none", "w1", time]
+        oracle = values["oracle", "one_step", "explicit", "w1", time]
+        assert 0.5 * floor < oracle < 1.5 * floor
+        assert oracle < values["identity", "one_step", "none", "w1", time]
+    truth = Energy(static(POTENTIALS["oakley_ohagan"]))
+    learned = fit_table(SIMULATED, truth).query("metric == 'l2_uvp'")
+    assert list(learned["time"]) == SIMULATED.time[1:].tolist() and (learned["value"] == 0).all()
+    assert set(learned["mode"]) == {"fit"} and set(learned["scheme"]) == {"implicit"}
+
+
+def test_the_zero_energy_has_the_size_of_the_true_gradient():
+    values = reference_values(SIMULATED)
+    for k, time in enumerate(SIMULATED.time[1:]):
+        x = SIMULATED.cloud(0, "test", k + 1)
+        gradient = 5 * (np.cos(x) - np.sin(x) + 2 * x + 1)
+        variance = np.trace(np.cov(SIMULATED.cloud(0, "test", k), rowvar=False))
+        expected = 100 * TAU**2 * np.mean(np.sum(gradient**2, axis=1)) / variance
+        found = values["zero_energy", "fit", "none", "l2_uvp", time]
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_failed_seed_has_no_gradient_error_either():
+    data, _ = followed(lambda x, k: x, n=5, steps=1, seeds=(0, 1), truth=Truth("flat", None, 0.0))
+    failed = fit_table(data).query("seed == 1 and metric == 'l2_uvp'")
+    assert len(failed) == 1 and np.isnan(failed["value"].item())
+    assert failed["reason"].item() == "diverged at step 512"
+
+
+def test_the_true_energy_has_all_terms_of_the_simulation():
+    energy = evaluation.true_energy(Truth("flowers", "quadratic", 0.3))
+    x = np.array([0.4, -2.0], np.float32)
+    assert energy.potential(x, 0.0) == POTENTIALS["flowers"](x)
+    assert energy.interaction(x) == pytest.approx(2.08) and energy.beta == 0.3
+    assert evaluation.true_energy(Truth("flowers", None, 0.0)).interaction is None
+    with pytest.raises(ValueError, match="unknown potential 'moon'"):
+        evaluation.true_energy(Truth("moon", None, 0.0))

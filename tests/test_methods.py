@@ -1,0 +1,385 @@
+"""Every method: what it may read, what it leaves, and potentials that it must find."""
+
+from __future__ import annotations
+
+import copy
+import re
+from math import comb
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import yaml
+
+from clouds import followed, observed, poisoned
+from jko import couplings, densities, methods, metrics, prediction
+from jko.energies import Energy, static
+from jko.methods import Problem, jkonet_star_linear
+from jko.pairs import Pairs, in_units, units_of
+from jko.snapshots import Snapshots
+
+SCHEMAS = Path(__file__).parents[1] / "workflow" / "schemas"
+# Whatever a method calls its amount of work, a few steps of it serve these tests.
+SHORT = {"epochs": 3, "batch": 20, "centers": 10, "hidden": [16, 16]}
+KINDS = methods.kinds()
+
+
+def settings_of(kind: str, **changes) -> dict:
+    """The schema's defaults with less work."""
+    schema = yaml.safe_load((SCHEMAS / f"method_{kind}.schema.yaml").read_text(encoding="utf-8"))
+    entries = schema["properties"]
+    defaults = {key: entry["default"] for key, entry in entries.items() if "default" in entry}
+    short = {key: value for key, value in SHORT.items() if key in entries}
+    return {"kind": kind} | defaults | short | changes
+
+
+def variants(kind: str) -> list[dict]:
+    """A method's defaults, its other scheme, and its time-varying form where it has one."""
+    settings = settings_of(kind)
+    found = [settings, settings | {"scheme": "explicit"}]
+    if "time_varying" in settings:
+        found.append(settings | {"time_varying": True})
+    return found
+
+
+VARIANTS = [
+    pytest.param(s, id=f"{kind}-{s['scheme']}{'-time' if s.get('time_varying') else ''}")
+    for kind in KINDS
+    for s in variants(kind)
+]
+
+
+def problem_of(data: Snapshots) -> Problem:
+    """Everything that a method may ask for."""
+    coupling = couplings.couple_snapshots(data, {"kind": "exact"}, silent)
+    density = densities.fit_mixtures(data, components=2, relative_floor=1e-3, report=silent)
+    return Problem(data, coupling, density)
+
+
+def silent(line: str) -> None:
+    """Take a line of progress, and say nothing."""
+
+
+def fit(problem: Problem, settings: dict) -> methods.Fit:
+    return methods.module(settings["kind"]).fit(problem, settings, silent)
+
+
+def energies_of(fitted: methods.Fit, settings: dict) -> list[Energy]:
+    make = methods.module(settings["kind"]).energy
+    seeds = range(len(fitted.status))
+    return [make(jax.tree.map(lambda leaf, s=s: leaf[s], fitted.params), settings) for s in seeds]
+
+
+def saved(fitted: methods.Fit, seeds: np.ndarray, path: Path) -> bytes:
+    methods.save(fitted, seeds, path)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def fits() -> dict[str, tuple]:
+    """(settings, problem, fit) of every method's defaults on two seeds of small clouds."""
+    problem = problem_of(observed(seeds=(0, 7)))
+    return {
+        kind: (settings_of(kind), problem, fit(problem, settings_of(kind))) for kind in KINDS
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fit_names_its_seeds_and_its_energy_is_finite(fits, kind):
+    settings, problem, fitted = fits[kind]
+    assert fitted.status == ["ok", "ok"]
+    assert list(fitted.history.columns) == ["seed", "epoch", "loss"]
+    assert sorted(set(fitted.history["seed"])) == [0, 7]
+    assert np.isfinite(fitted.history["loss"]).all()
+    for energy in energies_of(fitted, settings):
+        value, gradient = jax.value_and_grad(energy.potential)(jnp.ones(2), jnp.float32(0.3))
+        assert value.shape == () and value.dtype == jnp.float32
+        assert np.isfinite(value) and np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_gives_back_the_same_predictions_and_status(tmp_path, fits, kind):
+    settings, problem, fitted = fits[kind]
+    data, path = problem.snapshots, tmp_path / "fit.msgpack"
+    fitted = fitted._replace(status=["ok", "diverged at step 512"])
+    methods.save(fitted, data.seed, path)
+    loaded, status = methods.load(path, settings)
+    assert status == ["ok", "diverged at step 512"] and loaded[1] is None
+    before = prediction.predict(energies_of(fitted, settings)[0], data, 0, settings["scheme"])
+    after = prediction.predict(loaded[0], data, 0, settings["scheme"])
+    for one, other in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_seeds_give_the_same_bytes(tmp_path, fits, kind):
+    settings, problem, fitted = fits[kind]
+    seeds = problem.snapshots.seed
+    again = fit(problem, settings)
+    assert saved(again, seeds, tmp_path / "b") == saved(fitted, seeds, tmp_path / "a")
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(fitted.params)]
+    assert any(not np.array_equal(leaf[0], leaf[1]) for leaf in leaves)
+
+
+@pytest.mark.parametrize("settings", VARIANTS)
+def test_no_method_reads_a_test_row(tmp_path, settings):
+    data = observed(seeds=(0,))
+    wild = poisoned(data)
+    assert np.abs(wild.x).max() > 1e3
+    clean = saved(fit(problem_of(data), settings), data.seed, tmp_path / "clean")
+    assert saved(fit(problem_of(wild), settings), data.seed, tmp_path / "wild") == clean
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_data_of_one_seed_that_are_no_numbers_fail_that_seed_only(kind):
+    data, coupling = followed(lambda x, k: 0.9 * x + 0.1, n=30, seeds=(0, 7))
+    problem = Problem(data, coupling, problem_of(data).density)
+    settings = settings_of(kind)
+    healthy = fit(problem, settings)
+    x = data.x.copy()
+    x[data.rows(1, "train", 1)[3]] = np.nan
+    # Snapshots refuse such a row; a number that overflows on the way is no less bad.
+    broken = copy.copy(data)
+    object.__setattr__(broken, "x", x)
+    hurt = fit(problem._replace(snapshots=broken), settings)
+    assert healthy.status == ["ok", "ok"]
+    assert hurt.status[0] == "ok"
+    assert re.fullmatch(r"diverged at step \d+|not solved: .* not finite", hurt.status[1])
+    for one, other in zip(
+        jax.tree.leaves(healthy.params), jax.tree.leaves(hurt.params), strict=True
+    ):
+        np.testing.assert_array_equal(np.asarray(one)[0], np.asarray(other)[0])
+    before, after = (
+        f.history[f.history["seed"] == 0].to_numpy(dtype=float) for f in (healthy, hurt)
+    )
+    np.testing.assert_array_equal(before, after)
+
+
+def test_a_method_that_does_not_exist_is_named():
+    with pytest.raises(ValueError, match="method kind is 'gan'; it must be one of jkonet_star, jkonet_star_l"):
+        methods.module("gan")
+
+
+def test_a_loss_above_the_limit_fails_the_seed():
+    problem = problem_of(observed(seeds=(0,)))
+    settings = settings_of("jkonet_star", learning_rate=1e3, clip=1e6, loss_limit=50.0)
+    status = fit(problem, settings).status[0]
+    assert status.startswith("diverged at step ") and int(status.split()[-1]) > 0
+
+
+# Potentials that must be found. The coupling follows each particle, so that only learning is tested.
+
+STIFFNESS = np.array([2.0, 0.5])
+
+
+def bowl(x):
+    return 0.5 * jnp.sum(jnp.array([2.0, 0.5], x.dtype) * (x - 1) ** 2)
+
+
+def bowl_steps(scheme: str, tau: float):
+    """The exact step of the bowl by a scheme."""
+    if scheme == "explicit":
+        return lambda x, k: x - tau * STIFFNESS * (x - 1)
+    return lambda x, k: (x + tau * STIFFNESS) / (1 + tau * STIFFNESS)
+
+
+def l2_uvps(energy: Energy, truth, data: Snapshots, scheme: str) -> list[float]:
+    found = []
+    for k, tau in enumerate(data.tau):
+        clouds, t = data.clouds(0, "test"), data.time[k if scheme == "explicit" else k + 1]
+        found.append(metrics.l2_uvp(energy, Energy(static(truth)), clouds[k], clouds[k + 1], t, tau))
+    return found
+
+
+LEARNING = {"epochs": 300, "batch": 100, "hidden": [32, 32], "learning_rate": 0.005, "schedule": "cosine"}
+
+
+@pytest.mark.parametrize("scheme", ["explicit", "implicit"])
+@pytest.mark.parametrize("kind", ["jkonet_star", "jkonet_star_linear"])
+def test_a_quadratic_potential_is_found_with_the_scheme_that_moved_the_data(kind, scheme):
+    tau = 0.2
+    data, coupling = followed(bowl_steps(scheme, tau), tau=tau)
+    changes = LEARNING if kind == "jkonet_star" else {}
+    settings = settings_of(kind, scheme=scheme, **changes)
+    energy = energies_of(fit(Problem(data, coupling), settings), settings)[0]
+    # The error of V = 0 is some hundred times the bound; the other scheme's error is above it.
+    assert max(l2_uvps(energy, bowl, data, scheme)) < 0.02
+    zero = min(l2_uvps(Energy(static(lambda x: jnp.zeros(()))), bowl, data, scheme))
+    assert zero > 2
+    other = {"explicit": "implicit", "implicit": "explicit"}[scheme]
+    if kind == "jkonet_star_linear":
+        wrong = settings | {"scheme": other}
+        energy = energies_of(fit(Problem(data, coupling), wrong), wrong)[0]
+        assert min(l2_uvps(energy, bowl, data, other)) > 0.02
+
+
+def test_a_time_varying_potential_finds_a_drift_for_each_interval():
+    """First towards +1, then towards -1: no static potential does both."""
+    tau, goals = 0.2, (1.0, -1.0)
+    data, coupling = followed(lambda x, k: x + tau * (goals[min(k, 1)] - x), tau=tau)
+    settings = settings_of("jkonet_star", scheme="explicit", time_varying=True, **LEARNING)
+    energy = energies_of(fit(Problem(data, coupling), settings), settings)[0]
+    drift = jax.vmap(lambda x, t: -jax.grad(energy.potential)(x, t), in_axes=(0, None))
+    for k in (0, 1):
+        cloud = data.cloud(0, "test", k)
+        found = drift(jnp.asarray(cloud, jnp.float32), jnp.float32(data.time[k]))
+        error = np.mean(np.sum((np.asarray(found) - (goals[k] - cloud)) ** 2, axis=1))
+        assert error < 0.02 * np.mean(np.sum((goals[k] - cloud) ** 2, axis=1))
+
+
+@pytest.mark.parametrize("kind", ["jkonet_star", "jkonet_star_linear"])
+def test_units_of_length_and_time_change_no_prediction(kind):
+    """Lengths in other units around another origin, times in other units: the same predicted particles."""
+    length, origin, duration, tau = 250.0, 40.0, 16.0, 0.2
+    data, coupling = followed(bowl_steps("implicit", tau), tau=tau, n=60)
+    other = Snapshots(
+        data.x * length + origin, data.snapshot, data.time * duration, data.seed, data.train, data.test
+    )
+    settings = settings_of(kind, epochs=20) if kind == "jkonet_star" else settings_of(kind)
+    predicted = []
+    for snapshots in (data, other):
+        energy = energies_of(fit(Problem(snapshots, coupling), settings), settings)[0]
+        clouds = prediction.predict(energy, snapshots, 0, "implicit").one_step
+        predicted.append(np.concatenate(clouds["implicit"] + clouds["explicit"]))
+    moved = np.std(predicted[0] - np.tile(np.concatenate(data.clouds(0, "test")[:-1]), (2, 1)))
+    np.testing.assert_allclose((predicted[1] - origin) / length, predicted[0], atol=0.01 * moved)
+
+
+# The linear method: its equations, its features and its choices.
+
+
+def quartic(x):
+    """A polynomial of degree four with mixed terms."""
+    return 0.1 * x[0] ** 4 + 0.3 * x[0] ** 2 * x[1] - 0.2 * x[0] * x[1] ** 3 + x[1] ** 2 - x[0]
+
+
+def quartic_pairs(n: int = 150, seed: int = 0) -> Pairs:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2))
+    with jax.enable_x64(True):
+        target = np.asarray(jax.vmap(jax.grad(quartic))(jnp.asarray(x)))
+    weight = rng.uniform(0.5, 1.5, n)
+    return Pairs(x, np.zeros(n), target, weight / weight.mean())
+
+
+def numpy_jacobian(basis: dict, z: np.ndarray) -> np.ndarray:
+    """(n, m, d) derivatives of the features by central differences in float64."""
+    with jax.enable_x64(True):
+        phi = jax.vmap(lambda p: jkonet_star_linear.features(basis, p))
+        steps = 1e-5 * np.eye(z.shape[1])
+        columns = [
+            np.asarray(phi(jnp.asarray(z + e)) - phi(jnp.asarray(z - e))) / 2e-5 for e in steps
+        ]
+    return np.stack(columns, axis=2)
+
+
+@pytest.mark.parametrize("ridge", [1e-6, 1e-2])
+def test_the_normal_equations_solve_the_ridge_regression_of_numpy(ridge):
+    pairs, settings = quartic_pairs(), settings_of("jkonet_star_linear")
+    basis = jkonet_star_linear.basis_of(pairs.x, settings, 4.0, seed=0)
+    found = jkonet_star_linear.quadratic(basis, pairs)
+    jacobian = numpy_jacobian(basis, pairs.x)
+    n, m, d = jacobian.shape
+    assert m == 14 + 10
+    root = np.sqrt(np.repeat(pairs.weight, d))[:, None]
+    rows = root * jacobian.transpose(0, 2, 1).reshape(n * d, m)
+    target = root[:, 0] * pairs.target.ravel()
+    level = ridge * np.mean(np.sum(rows**2, axis=0))
+    augmented = np.concatenate([rows, np.sqrt(level) * np.eye(m)])
+    theta = np.linalg.lstsq(augmented, np.append(target, np.zeros(m)))[0]
+    np.testing.assert_allclose(found.minimiser(ridge), theta, rtol=1e-3, atol=1e-6)
+    expected = np.sum((rows @ theta - target) ** 2) / pairs.weight.sum()
+    assert found.loss(theta) == pytest.approx(expected, rel=1e-4, abs=1e-9)
+
+
+def test_blocks_of_pairs_change_no_equation():
+    pairs, settings = quartic_pairs(n=1500), settings_of("jkonet_star_linear")
+    basis = jkonet_star_linear.basis_of(pairs.x, settings, 4.0, seed=0)
+    whole = jkonet_star_linear.quadratic(basis, pairs)
+    halves = [
+        jkonet_star_linear.quadratic(basis, Pairs(*(column[rows] for column in pairs)))
+        for rows in (slice(0, 700), slice(700, None))
+    ]
+    for one, other in zip(whole, halves[0] + halves[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+def test_a_polynomial_of_degree_four_is_found_exactly():
+    """In standardised units, with the smallest ridge: the error is that of the ridge alone."""
+    pairs = quartic_pairs()
+    units = units_of(pairs, np.array([0.0, 1.0]))
+    settings = settings_of("jkonet_star_linear", ridges=[1e-8, 1e-2])
+    lines = []
+    theta, basis, loss = jkonet_star_linear.solve(in_units(pairs, units), settings, 0, lines.append)
+    assert loss < 1e-8 and "ridge 1e-08" in lines[0] and "14 of them monomials of degree <= 4" in lines[0]
+    params = {"units": units, "theta": theta.astype(np.float32), "basis": basis}
+    params["basis"] = jax.tree.map(lambda leaf: jkonet_star_linear._stack((leaf,))[0], basis)
+    new = jnp.asarray(np.random.default_rng(5).normal(size=(40, 2)), jnp.float32)
+    gradient = jax.vmap(jax.grad(lambda x: jkonet_star_linear.potential(params, x, jnp.zeros(()))))(new)
+    expected = np.asarray(jax.vmap(jax.grad(quartic))(new))
+    np.testing.assert_allclose(gradient, expected, atol=2e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("d", "degree"), [(1, 4), (2, 4), (5, 4), (3, 2), (50, 2)])
+def test_the_monomials_are_all_of_total_degree_one_to_degree(d, degree):
+    found = jkonet_star_linear.monomials(d, degree, 10_000)
+    assert len(found) == comb(d + degree, degree) - 1
+    powers = {tuple(np.bincount(row, minlength=d + 1)[:d]) for row in found}
+    assert len(powers) == len(found)
+    assert {sum(power) for power in powers} == set(range(1, degree + 1))
+
+
+@pytest.mark.parametrize(
+    ("d", "most", "degree", "count"), [(50, 1500, 2, 1325), (5, 1500, 4, 125), (50, 10, 1, 50), (2, 13, 3, 9)]
+)
+def test_the_degree_falls_until_the_monomials_fit(d, most, degree, count):
+    found = jkonet_star_linear.monomials(d, 4, most)
+    assert found.shape == (count, degree)
+
+
+def test_features_are_powers_and_bumps():
+    basis = {
+        "monomials": jkonet_star_linear.monomials(2, 2, 100),
+        "centers": np.array([[1.0, 2.0], [0.0, 0.0]], np.float32),
+        "sigma": np.float32(3.0),
+    }
+    found = np.asarray(jkonet_star_linear.features(basis, jnp.array([2.0, 5.0])))
+    np.testing.assert_allclose(sorted(found[:5]), [2, 4, 5, 10, 25])
+    np.testing.assert_allclose(found[5:], [np.exp(-10 / 3), np.exp(-29 / 3)], rtol=1e-6)
+
+
+def test_noise_calls_for_a_larger_ridge_than_exact_data():
+    exact = quartic_pairs(n=60)
+    noise = np.random.default_rng(1).normal(size=exact.target.shape) * 3
+    settings = settings_of("jkonet_star_linear", centers=40, ridges=[1e-8, 1e-2], bump_widths=[4.0])
+    chosen = {}
+    for name, pairs in (("exact", exact), ("noisy", exact._replace(target=noise))):
+        chosen[name] = jkonet_star_linear.choose(pairs, settings, 0)[1]
+    assert chosen == {"exact": 1e-8, "noisy": 1e-2}
+
+
+def test_equations_that_are_singular_say_at_which_ridge():
+    """Three pairs cannot tell 16 features apart, and a ridge below rounding does not help."""
+    problem = problem_of(observed(sizes=(6, 6), seeds=(0,)))
+    settings = settings_of("jkonet_star_linear", centers=2, ridges=[1e-30])
+    status = fit(problem, settings).status
+    assert status == ["not solved: the normal equations are singular in float64 at ridge 1e-30"]
+
+
+def test_fifty_dimensions_stay_usable():
+    tau = 0.1
+    data, coupling = followed(lambda x, k: x - tau * x, d=50, n=60, steps=1, tau=tau)
+    settings = settings_of(
+        "jkonet_star_linear", scheme="explicit", max_polynomials=200, bump_widths=[16], ridges=[1e-4]
+    )
+    fitted = fit(Problem(data, coupling), settings)
+    assert fitted.params["basis"]["monomials"].shape == (1, 50, 1)
+    settings |= {"max_polynomials": 1500}
+    fitted = fit(Problem(data, coupling), settings)
+    assert fitted.params["basis"]["monomials"].shape == (1, 1325, 2)
+    energy = energies_of(fitted, settings)[0]
+    found = max(l2_uvps(energy, lambda x: 0.5 * jnp.sum(x**2), data, "explicit"))
+    zero = max(l2_uvps(Energy(static(lambda x: jnp.zeros(()))), lambda x: 0.5 * jnp.sum(x**2), data, "explicit"))
+    assert found < 0.05 * zero

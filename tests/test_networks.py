@@ -1,0 +1,23 @@
+"""The network against its formula in numpy."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jko.networks import MLP
+
+
+def test_the_network_is_its_formula():
+    net = MLP((5, 3))
+    params = net.init(jax.random.key(0), jnp.zeros(4))
+    layers = jax.tree.map(np.asarray, params["params"])
+    assert [layers[f"Dense_{i}"]["kernel"].shape for i in range(3)] == [(4, 5), (5, 3), (3, 1)]
+    x = h = np.array([0.3, -1.0, 2.0, 0.1], np.float32)
+    for i in (0, 1):
+        h = np.log1p(np.exp(h @ layers[f"Dense_{i}"]["kernel"] + layers[f"Dense_{i}"]["bias"]))
+    expected = (h @ layers["Dense_2"]["kernel"] + layers["Dense_2"]["bias"]).item()
+    found = net.apply(params, jnp.asarray(x))
+    assert found.shape == () and found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

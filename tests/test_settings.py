@@ -1,0 +1,302 @@
+"""The configuration: defaults filled in, and one sentence for each way to get it wrong."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import settings
+import yaml
+from settings import SettingsError
+
+ROOT = Path(__file__).parents[1]
+SCHEMAS = ROOT / "workflow" / "schemas"
+# A small configuration with an entry of every group.
+CONFIG = yaml.safe_load("""
+landscapes: [flowers, sphere]
+experiments:
+  first:
+    datasets: ["{landscape}_paired", own]
+    methods: [mine]
+    outputs: [tables/first]
+datasets:
+  own: {kind: h5ad, path: own.h5ad, time_key: day}
+  raw: {kind: counts, path: raw, times: {a: 0, b: 1}}
+  cells: {kind: embryoid}
+  sphere_paired: {tau: 0.5}
+synthetic: {n_train: 50, tau: 0.1}
+methods:
+  mine: {kind: jkonet_star, overrides: {own: {epochs: 7}}}
+  line: {kind: jkonet_star_linear}
+couplings:
+  exact: {kind: exact}
+densities:
+  gmm: {kind: gmm}
+""")
+
+
+def completed(change=lambda config: None) -> dict:
+    config = copy.deepcopy(CONFIG)
+    change(config)
+    settings.complete(config, SCHEMAS)
+    return config
+
+
+def test_landscapes_become_datasets_with_what_they_share_and_what_is_their_own():
+    datasets = completed()["datasets"]
+    assert {name for name in datasets if datasets[name]["kind"] == "synthetic"} == {
+        f"{landscape}_{pairing}"
+        for landscape in ("flowers", "sphere")
+        for pairing in ("paired", "unpaired")
+    }
+    flowers, sphere = datasets["flowers_unpaired"], datasets["sphere_paired"]
+    assert (flowers["potential"], flowers["pairing"]) == ("flowers", "unpaired")
+    assert (flowers["n_train"], flowers["tau"], sphere["tau"]) == (50, 0.1, 0.5)
+    # What nothing mentions comes from the schema.
+    assert flowers["steps"] == 5 and flowers["n_test"] is None and flowers["interaction"] is None
+
+
+def test_defaults_are_filled_in_for_every_group():
+    config = completed()
+    assert config["datasets"]["own"]["rep_key"] == "X_pca"
+    assert config["datasets"]["cells"]["train_fraction"] == 0.6
+    assert config["methods"]["mine"]["hidden"] == [64, 64]
+    assert config["densities"]["gmm"]["components"] == 10
+
+
+def test_two_entries_do_not_share_a_default():
+    config = completed(lambda config: config["methods"].update(other={"kind": "jkonet_star"}))
+    config["methods"]["other"]["hidden"].append(1)
+    assert config["methods"]["mine"]["hidden"] == [64, 64]
+    assert completed()["methods"]["mine"]["hidden"] == [64, 64]
+
+
+def test_settings_on_a_dataset_are_those_of_the_method_with_its_overrides():
+    config = completed()
+    mine, other = (settings.method_settings(config, "mine", name) for name in ("own", "cells"))
+    assert (mine["epochs"], other["epochs"]) == (7, 1000)
+    assert "overrides" not in mine and mine["kind"] == "jkonet_star"
+    assert config["methods"]["mine"]["epochs"] == 1000
+
+
+def test_datasets_of_an_experiment_stand_in_order_without_repetition():
+    def change(config):
+        config["experiments"]["first"]["datasets"] = ["cells", "{landscape}_paired", "flowers_paired"]
+
+    expected = ["cells", "flowers_paired", "sphere_paired"]
+    assert settings.datasets_of(completed(change), "first") == expected
+
+
+def put(path: str, value):
+    """A change of one value; the last part of the path may be new."""
+
+    def change(config):
+        *parents, key = path.split("/")
+        for parent in parents:
+            config = config[parent]
+        config[key] = value
+
+    return change
+
+
+def without(path: str):
+    def change(config):
+        *parents, key = path.split("/")
+        for parent in parents:
+            config = config[parent]
+        del config[key]
+
+    return change
+
+
+METHOD_KEYS = (
+    "batch, clip, coupling, epochs, hidden, kind, learning_rate, loss_limit, overrides, schedule, "
+    "scheme, time_varying"
+)
+# What is wrong -> the change, and the sentence that it must lead to.
+MALFORMED = {
+    "unknown top-level key": (
+        put("dataset", {}),
+        "config: unknown key 'dataset'; allowed: couplings, datasets, densities, experiments, landscapes, "
+        "methods, synthetic",
+    ),
+    "missing group": (without("couplings"), "config: 'couplings' is a required property"),
+    "landscapes as text": (put("landscapes", "flowers"), "config landscapes: 'flowers' is not of type 'array'"),
+    "landscape twice": (put("landscapes", ["sphere"] * 2), "config landscapes: ['sphere', 'sphere'] has non-unique"),
+    "unknown key of an experiment": (
+        put("experiments/first/method", ["mine"]),
+        "config experiments/first: unknown key 'method'; allowed: datasets, methods, outputs",
+    ),
+    "experiment without methods": (
+        without("experiments/first/methods"),
+        "config experiments/first: 'methods' is a required property",
+    ),
+    "unknown method in an experiment": (
+        put("experiments/first/methods", ["mine", "yours"]),
+        "config experiments/first/methods names 'yours'; methods: line, mine",
+    ),
+    "unknown dataset in an experiment": (
+        put("experiments/first/datasets", ["{landscape}_pared"]),
+        "config experiments/first/datasets names 'flowers_pared'; datasets: cells, flowers_paired, ",
+    ),
+    "output that is no table or figure": (
+        put("experiments/first/outputs", ["plots/first"]),
+        "config experiments/first/outputs/0: 'plots/first' does not match '^(tables|figures)/",
+    ),
+    "entry that is no mapping": (put("datasets/own", None), "config datasets/own: None is not of type 'object'"),
+    "name that no path can hold": (
+        put("datasets/own cells", {"kind": "embryoid"}),
+        "config datasets: 'own cells' does not match '^[A-Za-z0-9_]+$'",
+    ),
+    "coupling name that no path can hold": (
+        put("couplings/a+b", {"kind": "exact"}),
+        "config couplings: 'a+b' does not match '^[A-Za-z0-9_]+$'",
+    ),
+    "unknown kind of dataset": (
+        put("datasets/own/kind", "csv"),
+        "config datasets/own: kind is 'csv'; it must be one of counts, embryoid, h5ad, synthetic",
+    ),
+    "dataset without kind": (
+        without("datasets/own/kind"),
+        "config datasets/own: kind is None; it must be one of counts, embryoid, h5ad, synthetic",
+    ),
+    "unknown key of a dataset": (
+        put("datasets/cells/seed", 3),
+        "config datasets/cells: unknown key 'seed'; allowed: kind, n_dims, path, seeds, source, "
+        "standardise, train_fraction",
+    ),
+    "missing key of a dataset": (
+        without("datasets/own/time_key"),
+        "config datasets/own: 'time_key' is a required property",
+    ),
+    "fraction out of bounds": (
+        put("datasets/cells/train_fraction", 1.0),
+        "config datasets/cells/train_fraction: 1.0 is greater than or equal to the maximum of 1 (share",
+    ),
+    "no dimension": (put("datasets/cells/n_dims", 0), "config datasets/cells/n_dims: 0 is less than the minimum of 1"),
+    "counts without path or url": (
+        without("datasets/raw/path"),
+        "config datasets/raw: raw counts need a path or a url",
+    ),
+    "time that is no number": (
+        put("datasets/raw/times/b", "day 1"),
+        "config datasets/raw/times/b: 'day 1' is not of type 'number'",
+    ),
+    "one time only": (
+        put("datasets/raw/times", {"a": 0}),
+        "config datasets/raw/times: {'a': 0} does not have enough properties",
+    ),
+    "digest that is none": (
+        put("datasets/raw/sha256", "ABC"),
+        "config datasets/raw/sha256: 'ABC' does not match '^[0-9a-f]{64}$'",
+    ),
+    "unknown shared key": (
+        put("synthetic/tua", 0.1),
+        "config synthetic: unknown key 'tua'; allowed: beta, dimension, initial, ",
+    ),
+    "number as text": (put("synthetic/tau", "0.1"), "config synthetic/tau: '0.1' is not of type 'number'"),
+    "no time step": (
+        put("synthetic/tau", 0),
+        "config synthetic/tau: 0 is less than or equal to the minimum of 0 (time between",
+    ),
+    "negative diffusivity": (
+        put("synthetic/beta", -0.1),
+        "config synthetic/beta: -0.1 is less than the minimum of 0 (diffusivity",
+    ),
+    "unknown pairing": (
+        put("datasets/sphere_paired/pairing", "both"),
+        "config datasets/sphere_paired/pairing: 'both' is not one of ['paired', 'unpaired']",
+    ),
+    "unknown initial law": (
+        put("synthetic/initial", {"law": "cauchy"}),
+        "config synthetic/initial/law: 'cauchy' is not one of ['uniform', 'normal']",
+    ),
+    "unknown kind of method": (
+        put("methods/mine/kind", "gan"),
+        "config methods/mine: kind is 'gan'; it must be one of jkonet_star, jkonet_star_linear",
+    ),
+    "unknown key of a method": (
+        put("methods/mine/epoch", 5),
+        f"config methods/mine: unknown key 'epoch'; allowed: {METHOD_KEYS}",
+    ),
+    "key of another method": (
+        put("methods/line/epochs", 5),
+        "config methods/line: unknown key 'epochs'; allowed: bump_widths, centers, ",
+    ),
+    "truth for a count": (
+        put("methods/mine/epochs", True),
+        "config methods/mine/epochs: True is not of type 'integer' (passes over",
+    ),
+    "count with a point": (
+        put("methods/mine/epochs", 20.0),
+        "config methods/mine/epochs: 20.0 is not of type 'integer' (passes over",
+    ),
+    "unknown scheme": (
+        put("methods/mine/scheme", "both"),
+        "config methods/mine/scheme: 'both' is not one of ['implicit', 'explicit']",
+    ),
+    "layer without units": (
+        put("methods/mine/hidden", [64, 0]),
+        "config methods/mine/hidden/1: 0 is less than the minimum of 1",
+    ),
+    "no candidates": (put("methods/line/ridges", []), "config methods/line/ridges: [] should be non-empty"),
+    "one centre": (put("methods/line/centers", 1), "config methods/line/centers: 1 is less than the minimum of 2"),
+    "reserved method name": (
+        put("methods/reference", {"kind": "jkonet_star"}),
+        "config methods: the name 'reference' is reserved",
+    ),
+    "unknown coupling": (
+        put("methods/mine/coupling", "greedy"),
+        "config methods/mine/coupling is 'greedy'; couplings: exact",
+    ),
+    "unknown dataset in overrides": (
+        put("methods/mine/overrides", {"cell": {"epochs": 5}}),
+        "config methods/mine/overrides names the dataset 'cell'; datasets: cells, flowers_paired, ",
+    ),
+    "unknown key in overrides": (
+        put("methods/mine/overrides/own/epoch", 5),
+        f"config methods/mine/overrides/own: unknown key 'epoch'; allowed: {METHOD_KEYS}",
+    ),
+    "value out of bounds in overrides": (
+        put("methods/mine/overrides/own/epochs", 0),
+        "config methods/mine/overrides/own/epochs: 0 is less than the minimum of 1",
+    ),
+    "unknown coupling in overrides": (
+        put("methods/mine/overrides/own/coupling", "greedy"),
+        "config methods/mine/overrides/own/coupling is 'greedy'; couplings: exact",
+    ),
+    "another kind in overrides": (
+        put("methods/mine/overrides/own/kind", "jkonet_star_linear"),
+        "config methods/mine/overrides/own: kind cannot be overridden; make another entry under methods",
+    ),
+    "unknown kind of coupling": (
+        put("couplings/exact/kind", "emd"),
+        "config couplings/exact: kind is 'emd'; it must be one of exact, minibatch, sinkhorn",
+    ),
+    "no regularisation": (
+        put("couplings/soft", {"kind": "sinkhorn", "epsilon": 0}),
+        "config couplings/soft/epsilon: 0 is less than or equal to the minimum of 0",
+    ),
+    "unknown key of a coupling": (
+        put("couplings/exact/epsilon", 0.1),
+        "config couplings/exact: unknown key 'epsilon'; allowed: kind",
+    ),
+    "unknown kind of density": (
+        put("densities/gmm/kind", "kde"),
+        "config densities/gmm: kind is 'kde'; it must be one of gmm",
+    ),
+    "half a component": (
+        put("densities/gmm/components", 2.5),
+        "config densities/gmm/components: 2.5 is not of type 'integer'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_configuration_is_one_sentence(case):
+    change, sentence = MALFORMED[case]
+    with pytest.raises(SettingsError) as caught:
+        completed(change)
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)

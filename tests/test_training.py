@@ -1,0 +1,140 @@
+"""The optimisation loop against one written by hand, seeds against single runs, and failures."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jko import training
+from jko.training import GradientState, gradient_update, pad_rows, run
+
+EPOCHS, BATCH, ROWS = 3, 4, 12
+rng = np.random.default_rng(0)
+X = rng.normal(size=(3, ROWS, 2)).astype(np.float32)
+Y = (X @ np.array([1.0, -2.0]) + 0.5).astype(np.float32)
+KEYS = jax.vmap(jax.random.key)(jnp.arange(3, dtype=jnp.uint32))
+OPTIMIZER = optax.adam(0.05)
+
+
+def loss(params, batch, key):
+    x, y = batch
+    # The key enters, so that a loop that hands out other keys ends elsewhere.
+    noise = 0.01 * jax.random.normal(key)
+    return jnp.mean((x @ params["w"] + params["b"] + noise - y) ** 2)
+
+
+UPDATE = gradient_update(loss, OPTIMIZER)
+
+
+def start(seeds: int) -> GradientState:
+    """Fresh arrays for every run, which takes them over."""
+    params = {"w": jnp.zeros((seeds, 2)), "b": jnp.zeros(seeds)}
+    return GradientState(params, jax.vmap(OPTIMIZER.init)(params))
+
+
+def train(rows: slice = slice(None), epochs: int = EPOCHS, limit: float = 1e6, data=None):
+    data = (jnp.asarray(X[rows]), jnp.asarray(Y[rows])) if data is None else data
+    seeds, lines = len(data[0]), []
+    trained = run(
+        UPDATE, start(seeds), data, KEYS[rows], epochs=epochs, batch=BATCH, loss_limit=limit,
+        report=lines.append,
+    )
+    return trained, lines
+
+
+def test_the_loop_is_the_one_written_by_hand():
+    trained, _ = train(slice(1, 2))
+    params = {"w": jnp.zeros(2), "b": jnp.zeros(())}
+    memory = OPTIMIZER.init(params)
+    losses = np.zeros((EPOCHS, ROWS // BATCH))
+    for epoch in range(EPOCHS):
+        key = jax.random.fold_in(KEYS[1], epoch)
+        order = np.asarray(jax.random.permutation(key, ROWS)).reshape(-1, BATCH)
+        assert sorted(order.ravel()) == list(range(ROWS))
+        for index, part in enumerate(order):
+            batch = (jnp.asarray(X[1, part]), jnp.asarray(Y[1, part]))
+            value, gradient = jax.value_and_grad(loss)(params, batch, jax.random.fold_in(key, index))
+            with jax.numpy_dtype_promotion("standard"):
+                change, memory = OPTIMIZER.update(gradient, memory, params)
+            params = optax.apply_updates(params, change)
+            losses[epoch, index] = value
+    for name in params:
+        np.testing.assert_allclose(trained.state.params[name][0], params[name], rtol=1e-5)
+    np.testing.assert_allclose(trained.loss[0], losses.mean(axis=1), rtol=1e-5)
+    assert trained.failed_step.tolist() == [-1] and trained.status() == ["ok"]
+
+
+def test_seeds_side_by_side_are_single_runs():
+    together, _ = train()
+    for s in range(3):
+        alone, _ = train(slice(s, s + 1))
+        np.testing.assert_allclose(together.loss[s], alone.loss[0], rtol=1e-5)
+        for both, one in zip(
+            jax.tree.leaves(together.state), jax.tree.leaves(alone.state), strict=True
+        ):
+            np.testing.assert_allclose(both[s], one[0], rtol=1e-4, atol=1e-7)
+
+
+def test_a_line_is_reported_for_every_twentieth_and_the_last_epoch():
+    trained, lines = train(epochs=45)
+    assert len(lines) == 20 and lines[0].startswith("epoch 2/45 loss ")
+    assert lines[-1].startswith("epoch 45/45 loss ")
+    assert f" {trained.loss[2, -1]:.5g} (3 of 3 seeds finite) " in lines[-1]
+    assert "about 0 s left" in lines[-1]
+    assert trained.loss.shape == (3, 45) and (trained.loss > 0).all()
+    single, lines = train(epochs=1)
+    assert len(lines) == 1 and single.loss.shape == (3, 1)
+    np.testing.assert_array_equal(single.loss[:, 0], trained.loss[:, 0])
+
+
+def test_a_loss_that_is_no_number_marks_its_seed_and_step_and_no_other():
+    bad = X.copy()
+    bad[1, 7, 0] = np.nan
+    healthy, _ = train()
+    hurt, lines = train(data=(jnp.asarray(bad), jnp.asarray(Y)))
+    order = np.asarray(jax.random.permutation(jax.random.fold_in(KEYS[1], 0), ROWS))
+    step = int(np.flatnonzero(order == 7)[0]) // BATCH
+    assert hurt.failed_step.tolist() == [-1, step, -1]
+    assert hurt.status() == ["ok", f"diverged at step {step}", "ok"]
+    assert "(2 of 3 seeds finite)" in lines[-1] and " nan " in lines[-1]
+    for s in (0, 2):
+        np.testing.assert_array_equal(healthy.loss[s], hurt.loss[s])
+        for one, other in zip(
+            jax.tree.leaves(healthy.state), jax.tree.leaves(hurt.state), strict=True
+        ):
+            np.testing.assert_array_equal(one[s], other[s])
+
+
+def test_a_loss_above_the_limit_marks_its_first_step():
+    far = Y.copy()
+    far[2] *= 1e3
+    trained, _ = train(data=(jnp.asarray(X), jnp.asarray(far)), limit=1e3)
+    assert trained.failed_step.tolist() == [-1, -1, 0]
+    assert np.isfinite(trained.loss).all()
+
+
+def test_history_has_one_row_per_seed_and_epoch():
+    trained = training.Trained(None, np.array([[3.0, 2.0], [5.0, 4.0]]), np.array([-1, -1]))
+    assert trained.history(np.array([7, 9])).to_dict("list") == {
+        "seed": [7, 7, 9, 9],
+        "epoch": [1, 2, 1, 2],
+        "loss": [3.0, 2.0, 5.0, 4.0],
+    }
+
+
+def test_rows_that_do_not_fill_the_batches_are_refused():
+    with pytest.raises(ValueError, match="12 rows do not fill batches of 5; pad them first"):
+        run(UPDATE, start(3), (X, Y), KEYS, epochs=1, batch=5, loss_limit=1.0)
+
+
+def test_padding_stacks_and_fills_with_zeros():
+    first, second = np.ones((5, 2), np.float32), 2 * np.ones((3, 2), np.float32)
+    stacked = pad_rows([first, second], 4)
+    assert stacked.shape == (2, 8, 2) and stacked.dtype == np.float32
+    np.testing.assert_array_equal(stacked[0, :5], first)
+    np.testing.assert_array_equal(stacked[1, :3], second)
+    assert not stacked[0, 5:].any() and not stacked[1, 3:].any()
+    assert pad_rows([np.ones(8), np.ones(8)], 4).shape == (2, 8)
