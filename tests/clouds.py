@@ -11,9 +11,12 @@ from jko.snapshots import Snapshots, Truth, split
 
 
 def observed(
-    sizes: Sequence[int] = (30, 24, 36), d: int = 2, seeds: Sequence[int] = (0, 1), spread: float = 1.0
+    sizes: Sequence[int] = (30, 24, 36),
+    d: int = 2,
+    seeds: Sequence[int] = (0, 1),
+    spread: float = 1.0,
 ) -> Snapshots:
-    """Normal clouds of the given sizes, each shifted by one more than the one before; unequal gaps."""
+    """Normal clouds of the given sizes, each shifted by one more than the last; unequal gaps."""
     rng = np.random.default_rng(len(sizes))
     times = np.cumsum([0.0, *(0.5 + 0.25 * k for k in range(len(sizes) - 1))])
     x = np.concatenate([spread * rng.normal(size=(n, d)) + k for k, n in enumerate(sizes)])
@@ -55,7 +58,12 @@ def followed(
         truth=truth,
     )
     pairs = [
-        (np.full(n, s), np.full(n, k), snapshots.rows(s, "train", k), snapshots.rows(s, "train", k + 1))
+        (
+            np.full(n, s),
+            np.full(n, k),
+            snapshots.rows(s, "train", k),
+            snapshots.rows(s, "train", k + 1),
+        )
         for s in range(len(seeds))
         for k in range(steps)
     ]
@@ -66,11 +74,16 @@ def followed(
 
 
 def poisoned(snapshots: Snapshots) -> Snapshots:
-    """The same train rows, with every row that tests under some seed, and never trains, far away."""
+    """The same train rows, and far away every row that tests under some seed and never trains."""
     x = snapshots.x.copy()
     only_test = snapshots.test.any(axis=0) & ~snapshots.train.any(axis=0)
     x[only_test] = np.random.default_rng(99).uniform(-1e4, 1e4, (only_test.sum(), x.shape[1]))
     return Snapshots(
-        x, snapshots.snapshot, snapshots.time, snapshots.seed, snapshots.train, snapshots.test,
+        x,
+        snapshots.snapshot,
+        snapshots.time,
+        snapshots.seed,
+        snapshots.train,
+        snapshots.test,
         snapshots.truth,
     )

@@ -1,4 +1,4 @@
-"""Strict JAX for every test: silent changes of rank or dtype raise, and nothing is cached on disk."""
+"""Strict JAX for every test: silent changes of rank or dtype raise; nothing is cached."""
 
 from __future__ import annotations
 

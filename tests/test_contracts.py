@@ -23,7 +23,7 @@ from jko.potentials import PAPER_LANDSCAPES, POTENTIALS
 ROOT = Path(__file__).parents[1]
 SCRIPTS, SCHEMAS = ROOT / "workflow" / "scripts", ROOT / "workflow" / "schemas"
 PACKAGE = SCRIPTS / "jko"
-# DESIGN: imports go down only. A module imports those before it; a method or a flow is listed nowhere.
+# Imports go down only: a module imports those before it. No single method or flow is listed.
 ORDER = (
     "files",
     "columns",
@@ -97,7 +97,9 @@ def config_of(*more: str) -> dict:
 
 def schemas_of(group: str) -> dict[str, Path]:
     paths = SCHEMAS.glob(f"{group}_*.schema.yaml")
-    return {path.name.removeprefix(f"{group}_").removesuffix(".schema.yaml"): path for path in paths}
+    return {
+        path.name.removeprefix(f"{group}_").removesuffix(".schema.yaml"): path for path in paths
+    }
 
 
 @pytest.mark.parametrize("registry", [POTENTIALS, KERNELS], ids=["potentials", "kernels"])
@@ -155,7 +157,9 @@ def properties(schema: dict, place: str) -> Iterator[tuple[str, str, dict, bool]
             yield from properties(schema[part], f"{place}/{part}")
 
 
-@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.yaml")), ids=lambda path: path.name.split(".")[0])
+@pytest.mark.parametrize(
+    "path", sorted(SCHEMAS.glob("*.yaml")), ids=lambda path: path.name.split(".")[0]
+)
 def test_every_key_is_described_and_optional_ones_have_a_valid_default(path):
     schema = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert schema["type"] == "object" and schema["additionalProperties"] is False
@@ -166,7 +170,7 @@ def test_every_key_is_described_and_optional_ones_have_a_valid_default(path):
             assert not required, f"{place}/{key} is required and has a default"
             settings._Validator(entry).validate(entry["default"])
     optional = set(schema["properties"]) - set(schema.get("required", []))
-    # A counts dataset has a path or a url; the kind that stands in the file's name needs no default.
+    # A counts dataset has a path or a url; the kind stands in the file's name.
     without = {key for key in optional if "default" not in schema["properties"][key]}
     assert without <= {"kind", "path", "url"}
 
@@ -191,7 +195,9 @@ def test_imports_within_the_package_go_down_only(name):
         )
         assert module in MODULES, f"jko.{name} imports {imported}, which does not exist"
         same_package = name.startswith(f"{module}.") or name.split(".")[0] == module.split(".")[0]
-        assert same_package or rank(module) < rank(name), f"jko.{name} imports {imported}, which lies above"
+        assert same_package or rank(module) < rank(
+            name
+        ), f"jko.{name} imports {imported}, which lies above"
 
 
 @every_module
@@ -226,20 +232,32 @@ def test_files_and_functions_can_be_read_in_a_sitting(name):
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.stem)
 def test_a_script_is_an_adapter(path):
-    """It imports the package, the standard library and what holds arrays and tables; no mathematics."""
+    """It imports the package, the standard library, arrays and tables, and does no mathematics."""
     allowed = {"jko", "numpy", "pandas", "jax", *sys.stdlib_module_names}
     found = {imported.split(".")[0] for imported in imports(path)}
     assert found <= allowed, f"{path.name} imports {sorted(found - allowed)}"
     assert ast.get_docstring(tree_of(path))
     written = {node.func.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)
                and isinstance(node.func, ast.Attribute)}  # fmt: skip
-    mathematics = {"grad", "value_and_grad", "hessian", "jacfwd", "jacrev", "scan", "einsum", "lstsq", "eigh"}
+    mathematics = {
+        "grad",
+        "value_and_grad",
+        "hessian",
+        "jacfwd",
+        "jacrev",
+        "scan",
+        "einsum",
+        "lstsq",
+        "eigh",
+    }
     assert not written & mathematics
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 100
 
 
 def test_every_script_is_run_by_a_rule():
-    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
+    rules = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk")
+    )
     for path in SCRIPTS.glob("*.py"):
         assert f'"../scripts/{path.name}"' in rules, path.name
 

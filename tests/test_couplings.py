@@ -105,7 +105,7 @@ def test_sinkhorn_drops_the_smallest_entries_and_no_more_mass_than_asked(dropped
 
 
 def test_an_unconverged_sinkhorn_says_what_to_change():
-    message = r"40 x 25 particles did not converge: marginal error .* after 20 iterations, 0\.001 is asked; raise"
+    message = r"40 x 25 particles did not converge: .* after 20 iterations, 0\.001 is asked; raise"
     with pytest.raises(RuntimeError, match=message):
         couplings.sinkhorn(X40, Y25, epsilon=1e-3, max_iterations=20)
 
@@ -130,12 +130,16 @@ def test_minibatches_have_the_marginals_of_their_blocks_and_cost_more(n, m, batc
 
 
 def test_minibatches_smaller_than_the_blocks_are_refused():
-    with pytest.raises(ValueError, match="minibatch of 10: 4 blocks, but a cloud has only 3 particles"):
+    with pytest.raises(
+        ValueError, match="minibatch of 10: 4 blocks, but a cloud has only 3 particles"
+    ):
         couplings.minibatch(X40, X40[:3], batch=10, rounds=1, rng=np.random.default_rng(0))
 
 
 def test_a_kind_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match="coupling kind is 'greedy'; it must be exact, sinkhorn or minibatch"):
+    with pytest.raises(
+        ValueError, match="coupling kind is 'greedy'; it must be exact, sinkhorn or minibatch"
+    ):
         couplings.couple(X6, Y6, {"kind": "greedy"}, np.random.default_rng(0))
 
 

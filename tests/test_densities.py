@@ -1,4 +1,4 @@
-"""Gaussian mixtures against scipy, finite differences and closed forms; fits that keep every component."""
+"""Gaussian mixtures against scipy, finite differences and closed forms; no component is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from jko.snapshots import split
 
 WEIGHT = np.array([0.5, 0.3, 0.2])
 MEAN = np.array([[0.0, 0.0], [3.0, -1.0], [-2.0, 4.0]])
-COVARIANCE = np.array([[[1.0, 0.3], [0.3, 0.5]], [[0.2, 0.0], [0.0, 2.0]], [[1.5, -0.7], [-0.7, 0.8]]])
+COVARIANCE = np.array(
+    [[[1.0, 0.3], [0.3, 0.5]], [[0.2, 0.0], [0.0, 2.0]], [[1.5, -0.7], [-0.7, 0.8]]]
+)
 POINTS = np.random.default_rng(0).normal(size=(50, 2)) * 3
 
 
@@ -37,7 +39,9 @@ MIXTURE = mixture_of(WEIGHT, MEAN, COVARIANCE)
 
 
 def test_log_density_is_that_of_scipy():
-    found = jax.vmap(densities.log_density, in_axes=(None, 0))(MIXTURE, jnp.asarray(POINTS, jnp.float32))
+    found = jax.vmap(densities.log_density, in_axes=(None, 0))(
+        MIXTURE, jnp.asarray(POINTS, jnp.float32)
+    )
     np.testing.assert_allclose(found, reference(POINTS), rtol=1e-5, atol=1e-5)
 
 
@@ -48,7 +52,9 @@ def test_far_away_logs_are_finite_where_the_density_is_zero():
     np.testing.assert_allclose(found, reference(far), rtol=1e-5)
     score = densities.score(MIXTURE, jnp.asarray(far, jnp.float32))
     # There one component outweighs the others by far: its score is -C^{-1} (x - m).
-    nearest = np.argmax([scipy.stats.multivariate_normal(m, c).logpdf(far) for m, c in zip(MEAN, COVARIANCE)])
+    nearest = np.argmax(
+        [scipy.stats.multivariate_normal(m, c).logpdf(far) for m, c in zip(MEAN, COVARIANCE)]
+    )
     expected = -np.linalg.solve(COVARIANCE[nearest], far - MEAN[nearest])
     np.testing.assert_allclose(score, expected, rtol=1e-4)
 
@@ -104,11 +110,13 @@ def test_planted_gaussians_are_found(tmp_path):
 
 
 def test_repeated_points_keep_all_components_and_finite_logs():
-    """Half of the particles stand on one spot: a component that collapses there keeps the floor's width."""
+    """Half of the particles stand on one spot: the component there keeps the floor's width."""
     rng = np.random.default_rng(2)
     x = np.concatenate([np.full((60, 2), 2.0), rng.normal(size=(60, 2))])
     data = split(np.concatenate([x, x]), np.repeat([0.0, 1.0], 120), [0], 0.8)
-    fitted = densities.fit_mixtures(data, components=4, relative_floor=1e-3, report=lambda line: None)
+    fitted = densities.fit_mixtures(
+        data, components=4, relative_floor=1e-3, report=lambda line: None
+    )
     assert (fitted.weight > 0).all() and np.isfinite(fitted.covariance).all()
     floor = 1e-3 * data.cloud(0, "train", 0).var(axis=0).mean()
     assert (np.linalg.eigvalsh(fitted.covariance[0, 0]) >= 0.99 * floor).all()
@@ -119,7 +127,9 @@ def test_repeated_points_keep_all_components_and_finite_logs():
 
 
 def test_a_snapshot_without_extent_is_refused():
-    data = split(np.repeat([[1.0, 2.0], [3.0, 4.0]], 20, axis=0), np.repeat([0.0, 1.0], 20), [0], 0.6)
+    data = split(
+        np.repeat([[1.0, 2.0], [3.0, 4.0]], 20, axis=0), np.repeat([0.0, 1.0], 20), [0], 0.6
+    )
     with pytest.raises(ValueError, match="all train particles of snapshot 0 stand on one point"):
         densities.fit_mixtures(data, components=2, relative_floor=1e-3)
 
@@ -135,7 +145,9 @@ def test_test_rows_change_no_density():
 
 def test_what_cannot_be_estimated_says_why():
     data = observed()
-    with pytest.raises(ValueError, match="snapshot 1 has 14 train particles; 14 components need more"):
+    with pytest.raises(
+        ValueError, match="snapshot 1 has 14 train particles; 14 components need more"
+    ):
         densities.fit_mixtures(data, components=14, relative_floor=1e-3, report=lambda line: None)
     with pytest.raises(ValueError, match="density kind is 'kde'; it must be gmm"):
         densities.estimate(data, {"kind": "kde"})

@@ -8,13 +8,40 @@ import pytest
 from digest import digest
 
 FILES = {
-    "train.py": '"""Adapter."""\n\nfrom jko import methods\nfrom jko.files import write\n\nwrite(methods.fit())\n',
+    "train.py": """
+from jko import methods
+from jko.files import write
+
+write(methods.fit())
+""",
     "jko/__init__.py": '"""The package."""\n',
-    "jko/files.py": 'import os\n\n\ndef write(text):\n    """Write it."""\n    print(text)  # to the screen\n',
-    "jko/methods/__init__.py": '"""Methods."""\n\nfrom jko import solvers\n\n\ndef fit():\n    return solvers.step(1)\n',
+    "jko/files.py": '''
+import os
+
+
+def write(text):
+    """Write it."""
+    print(text)  # to the screen
+''',
+    "jko/methods/__init__.py": '''"""Methods."""
+
+from jko import solvers
+
+
+def fit():
+    return solvers.step(1)
+''',
     "jko/methods/one.py": "import jko.energies\n\nRATE = 0.1\n",
     "jko/methods/two.py": "RATE = 0.2\n",
-    "jko/solvers.py": '"""Steps."""\n\n\ndef step(x):\n    """A step."""\n    from jko.energies import drift\n\n    return x + drift(x)\n',
+    "jko/solvers.py": '''"""Steps."""
+
+
+def step(x):
+    """A step."""
+    from jko.energies import drift
+
+    return x + drift(x)
+''',
     "jko/energies.py": "def drift(x):\n    return -x\n",
     "jko/plotting.py": "COLOUR = 'blue'\n",
 }
@@ -38,7 +65,9 @@ def changed(tmp_path: Path, modules: tuple[str, ...] = (), **changes: tuple[str,
 READS_DIFFERENTLY = {
     "comment": {"jko_files": ("# to the screen", "# to the user's screen")},
     "docstring of a function": {"jko_files": ('"""Write it."""', '"""Write the text."""')},
-    "docstring of a module": {"jko_methods___init__": ('"""Methods."""', '"""All methods.\n\nOf all papers."""')},
+    "docstring of a module": {
+        "jko_methods___init__": ('"""Methods."""', '"""All methods.\n\nOf all papers."""')
+    },
     "layout": {"jko_energies": ("return -x", "return (\n        -x\n    )")},
     "blank lines": {"jko_solvers": ("\n\n\n", "\n\n\n\n\n")},
     "docstring that comes or goes": {"jko_energies": (":\n", ':\n    """Down."""\n')},

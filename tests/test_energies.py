@@ -53,7 +53,7 @@ def test_drift_is_minus_the_gradient_of_the_first_variation_without_entropy(kern
 
 
 def test_first_variation_is_the_derivative_of_the_functional_along_a_change_of_mass():
-    """d/ds F((1 - s) rho + s delta_x) at s = 0 is the first variation at x minus its mean over rho."""
+    """d/ds F((1 - s) rho + s delta_x) at s = 0: first variation at x minus its mean over rho."""
     energy = Energy(Partial(travelling), Partial(KERNELS["gaussian_attraction"]))
     cloud, x = jnp.asarray(CLOUD), jnp.array([0.31, -1.2, 2.05])
     points = jnp.concatenate([cloud, x[None]])
@@ -73,7 +73,9 @@ def test_first_variation_is_the_derivative_of_the_functional_along_a_change_of_m
 
 
 def test_entropy_enters_as_beta_times_the_log_density():
-    energy, still = Energy(static(POTENTIALS["flowers"]), None, 0.3), Energy(static(POTENTIALS["flowers"]))
+    energy, still = Energy(static(POTENTIALS["flowers"]), None, 0.3), Energy(
+        static(POTENTIALS["flowers"])
+    )
     cloud, x = jnp.asarray(CLOUD), jnp.array([0.3, 0.2, 0.1])
     with_entropy = energies.first_variation(energy, x, T, cloud, jnp.float32(-2.0))
     without = energies.first_variation(still, x, T, cloud, jnp.float32(-2.0))

@@ -71,7 +71,9 @@ def test_bures_of_commuting_covariances_is_the_distance_of_their_roots():
     x, y = with_covariance(turn @ np.diag(a) @ turn.T), with_covariance(turn @ np.diag(b) @ turn.T)
     expected = np.sum((np.sqrt(a) - np.sqrt(b)) ** 2)
     np.testing.assert_allclose(metrics.bures_w2_squared(x, y), expected, rtol=1e-8)
-    np.testing.assert_allclose(metrics.bures_w2_squared(x, y + SHIFT), expected + SHIFT @ SHIFT, rtol=1e-8)
+    np.testing.assert_allclose(
+        metrics.bures_w2_squared(x, y + SHIFT), expected + SHIFT @ SHIFT, rtol=1e-8
+    )
 
 
 def test_bures_of_covariances_that_do_not_commute_is_the_textbook_formula():
@@ -90,7 +92,9 @@ def test_bures_is_a_lower_bound_of_w2_squared():
     # The divisor n - 1 of the covariances widens both clouds by this factor about their means.
     widen = np.sqrt((n - 1) / n)
     x, y = (c.mean(axis=0) + widen * (c - c.mean(axis=0)) for c in (CLOUD, other))
-    assert metrics.bures_w2_squared(x, y) * widen**2 <= metrics.w2_squared(CLOUD, other) * (1 + 1e-9)
+    assert metrics.bures_w2_squared(x, y) * widen**2 <= metrics.w2_squared(CLOUD, other) * (
+        1 + 1e-9
+    )
 
 
 def test_bw2_uvp_by_hand_is_twice_the_squared_shift_over_the_variance():
@@ -104,7 +108,7 @@ def test_bw2_uvp_by_hand_is_twice_the_squared_shift_over_the_variance():
 
 
 def test_l2_uvp_by_hand():
-    """grad V_hat - grad V = 2 (y - 1) - 2 y = -2 in every coordinate: its square is 4 d everywhere."""
+    """grad V_hat - grad V = 2 (y - 1) - 2 y = -2 in every coordinate: its square is 4 d."""
     learned = Energy(static(lambda x: jnp.sum((x - 1) ** 2)))
     truth = Energy(static(lambda x: jnp.sum(x**2)))
     cloud, next_cloud, tau = CLOUD, CLOUD[:20] + 5, 0.3
@@ -118,10 +122,29 @@ def test_l2_uvp_takes_the_gradient_at_the_next_cloud_and_the_given_time():
     travelling = Energy(Partial(lambda x, t: 0.5 * t * jnp.sum(x**2)))
     tau, t = 0.5, 3.0
     found = metrics.l2_uvp(travelling, zero_energy(), CLOUD, CLOUD + 2, t, tau)
-    expected = np.mean(np.sum((t * (CLOUD + 2)) ** 2, axis=1)) / np.trace(np.cov(CLOUD, rowvar=False))
+    expected = np.mean(np.sum((t * (CLOUD + 2)) ** 2, axis=1)) / np.trace(
+        np.cov(CLOUD, rowvar=False)
+    )
     np.testing.assert_allclose(found, 100 * tau**2 * expected, rtol=1e-5)
 
 
 def test_l2_uvp_of_a_cloud_that_does_not_vary_is_not_a_number():
     truth = Energy(static(lambda x: jnp.sum(x**2)))
     assert np.isnan(metrics.l2_uvp(zero_energy(), truth, np.ones((4, 2)), CLOUD[:, :2], 0.0, 0.1))
+
+
+def test_symmetric_kl_of_gaussians_against_its_closed_form():
+    """KL both ways between N(0, I) and N(m, I) is |m|^2."""
+    rng = np.random.default_rng(0)
+    shift = np.array([0.8, -0.5])
+    x, y = rng.normal(size=(6000, 2)), rng.normal(size=(5000, 2)) + shift
+    assert metrics.symmetric_kl(x, y) == pytest.approx(shift @ shift, abs=0.1)
+    assert metrics.symmetric_kl(x, y) == pytest.approx(metrics.symmetric_kl(y, x))
+    # Units do not matter.
+    assert metrics.symmetric_kl(7 * x, 7 * y) == pytest.approx(metrics.symmetric_kl(x, y))
+
+
+def test_symmetric_kl_without_a_neighbour_to_measure_is_nan():
+    few = np.arange(4.0)[:, None]
+    assert np.isnan(metrics.symmetric_kl(few, few + 0.5))
+    assert np.isnan(metrics.symmetric_kl(np.zeros((9, 1)), np.ones((9, 1))))

@@ -1,4 +1,4 @@
-"""Coupled pairs as a regression: where the gradient is taken, what it should be, and in which units."""
+"""Coupled pairs: where the gradient is taken, what it should be, and in which units."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def test_a_coupling_with_a_test_row_is_refused():
     row = DATA.rows(1, "test", 0)[0]
     i = COUPLED.i.copy()
     i[np.flatnonzero(COUPLED.s == 1)[0]] = row
-    with pytest.raises(ValueError, match="the coupling of seed 1 holds rows that are not train rows"):
+    with pytest.raises(
+        ValueError, match="the coupling of seed 1 holds rows that are not train rows"
+    ):
         pairs.coupled_pairs(DATA, COUPLED._replace(i=i), 1, "implicit")
     pairs.coupled_pairs(DATA, COUPLED._replace(i=i), 0, "implicit")
 
@@ -79,11 +81,13 @@ def test_standardised_pairs_have_unit_spread_unit_speed_and_unit_time():
 
 
 def test_the_standardised_gradient_is_that_of_the_potential_in_its_units():
-    """V(x) = scale U((x - center) / width) for U of the standardised regression, by the chain rule."""
+    """V(x) = scale U((x - center) / width) for U in standardised units, by the chain rule."""
     found = pairs.coupled_pairs(DATA, COUPLED, 0, "explicit", np.float64)
     units = pairs.units_of(found, DATA.time)
     inside = pairs.in_units(found, units)
-    np.testing.assert_allclose(inside.target * units["scale"] / units["width"], found.target, rtol=1e-6)
+    np.testing.assert_allclose(
+        inside.target * units["scale"] / units["width"], found.target, rtol=1e-6
+    )
     z, t = pairs.standardise(units, found.x[3], found.t[3])
     np.testing.assert_allclose(z, inside.x[3], rtol=1e-6)
     np.testing.assert_allclose(t, inside.t[3], rtol=1e-6)

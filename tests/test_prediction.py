@@ -39,7 +39,9 @@ def test_filling_rows_do_not_attract():
     energy = Energy(static(lambda x: jnp.zeros(())), Partial(KERNELS["quadratic"]))
     cloud = np.random.default_rng(0).normal(size=(5, 2))
     moved = prediction.one_step(energy, cloud, 0.0, 0.5, "explicit", seed=0)
-    np.testing.assert_allclose(moved, cloud - 0.5 * (cloud - cloud.mean(axis=0)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        moved, cloud - 0.5 * (cloud - cloud.mean(axis=0)), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("scheme", ["explicit", "implicit"])
@@ -112,7 +114,9 @@ def test_the_file_holds_what_figures_read(tmp_path):
 
 
 def test_the_file_of_a_failed_fit_has_no_predictions(tmp_path):
-    prediction.save(DATA, [None, None], ["diverged at step 3"] * 2, None, "implicit", tmp_path / "p.npz")
+    prediction.save(
+        DATA, [None, None], ["diverged at step 3"] * 2, None, "implicit", tmp_path / "p.npz"
+    )
     with np.load(tmp_path / "p.npz", allow_pickle=False) as file:
         assert not [name for name in file.files if name.startswith(("predicted", "rollout"))]
         assert np.isnan(file["potential"]).all()
@@ -127,14 +131,37 @@ def test_a_forecast_ends_one_interval_beyond_the_last_snapshot():
     assert len(found.x) == 2 * len(start) + len(last)
 
 
-def test_values_and_drifts_stand_at_every_particle_and_its_time():
+@pytest.mark.parametrize("scheme", ["explicit", "implicit"])
+def test_values_and_drifts_stand_at_every_particle_and_its_learned_time(scheme):
     energy = Energy(Partial(lambda x, t: (1 + t) * bowl(x)), Partial(KERNELS["quadratic"]))
-    potential, drift = prediction.at_particles(energy, DATA)
-    t = DATA.time[DATA.snapshot]
+    potential, drift = prediction.at_particles(energy, DATA, scheme)
+    # Implicit fits know V at the ends of the intervals, explicit ones at the starts.
+    learned = DATA.time[[1, 1, 2]] if scheme == "implicit" else DATA.time[[0, 1, 1]]
+    t = learned[DATA.snapshot]
     np.testing.assert_allclose(potential, (1 + t) * 0.4 * np.sum(DATA.x**2, axis=1), rtol=1e-5)
     means = np.array([DATA.x[DATA.snapshot == k].mean(axis=0) for k in range(3)])
     expected = -(1 + t)[:, None] * 0.8 * DATA.x - (DATA.x - means[DATA.snapshot])
     np.testing.assert_allclose(drift, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["explicit", "implicit"])
+def test_both_schemes_use_the_potential_that_was_learned_for_the_interval(scheme):
+    """V(x, t) = c(t) . x has the same step -tau c in both schemes, if c is that of the interval."""
+    slopes = {0: 1.0, 1: 10.0, 2: 100.0}
+    time = jnp.asarray(DATA.time, jnp.float32)
+    speeds = jnp.asarray([slopes[k] for k in range(3)], jnp.float32)
+    energy = Energy(Partial(lambda x, t: jnp.interp(t, time, speeds) * jnp.sum(x)))
+    found = prediction.predict(energy, DATA, 0, scheme).one_step
+    for k, tau in enumerate(DATA.tau):
+        speed = slopes[k] if scheme == "explicit" else slopes[k + 1]
+        wanted = DATA.cloud(0, "test", k) - tau * speed
+        for name in ("explicit", "implicit"):
+            np.testing.assert_allclose(found[name][k], wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_the_noise_differs_between_seeds_and_intervals():
+    numbers = {prediction.noise_seed(seed, k) for seed in range(5) for k in range(5)}
+    assert len(numbers) == 25
 
 
 def test_clouds_of_like_sizes_share_one_compiled_program():

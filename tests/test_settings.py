@@ -82,7 +82,11 @@ def test_settings_on_a_dataset_are_those_of_the_method_with_its_overrides():
 
 def test_datasets_of_an_experiment_stand_in_order_without_repetition():
     def change(config):
-        config["experiments"]["first"]["datasets"] = ["cells", "{landscape}_paired", "flowers_paired"]
+        config["experiments"]["first"]["datasets"] = [
+            "cells",
+            "{landscape}_paired",
+            "flowers_paired",
+        ]
 
     expected = ["cells", "flowers_paired", "sphere_paired"]
     assert settings.datasets_of(completed(change), "first") == expected
@@ -118,12 +122,18 @@ METHOD_KEYS = (
 MALFORMED = {
     "unknown top-level key": (
         put("dataset", {}),
-        "config: unknown key 'dataset'; allowed: couplings, datasets, densities, experiments, landscapes, "
-        "methods, synthetic",
+        "config: unknown key 'dataset'; allowed: couplings, datasets, densities, experiments, "
+        "landscapes, methods, synthetic",
     ),
     "missing group": (without("couplings"), "config: 'couplings' is a required property"),
-    "landscapes as text": (put("landscapes", "flowers"), "config landscapes: 'flowers' is not of type 'array'"),
-    "landscape twice": (put("landscapes", ["sphere"] * 2), "config landscapes: ['sphere', 'sphere'] has non-unique"),
+    "landscapes as text": (
+        put("landscapes", "flowers"),
+        "config landscapes: 'flowers' is not of type 'array'",
+    ),
+    "landscape twice": (
+        put("landscapes", ["sphere"] * 2),
+        "config landscapes: ['sphere', 'sphere'] has non-unique",
+    ),
     "unknown key of an experiment": (
         put("experiments/first/method", ["mine"]),
         "config experiments/first: unknown key 'method'; allowed: datasets, methods, outputs",
@@ -138,13 +148,16 @@ MALFORMED = {
     ),
     "unknown dataset in an experiment": (
         put("experiments/first/datasets", ["{landscape}_pared"]),
-        "config experiments/first/datasets names 'flowers_pared'; datasets: cells, flowers_paired, ",
+        "config experiments/first/datasets names 'flowers_pared'; datasets: cells, ",
     ),
     "output that is no table or figure": (
         put("experiments/first/outputs", ["plots/first"]),
         "config experiments/first/outputs/0: 'plots/first' does not match '^(tables|figures)/",
     ),
-    "entry that is no mapping": (put("datasets/own", None), "config datasets/own: None is not of type 'object'"),
+    "entry that is no mapping": (
+        put("datasets/own", None),
+        "config datasets/own: None is not of type 'object'",
+    ),
     "name that no path can hold": (
         put("datasets/own cells", {"kind": "embryoid"}),
         "config datasets: 'own cells' does not match '^[A-Za-z0-9_]+$'",
@@ -172,9 +185,12 @@ MALFORMED = {
     ),
     "fraction out of bounds": (
         put("datasets/cells/train_fraction", 1.0),
-        "config datasets/cells/train_fraction: 1.0 is greater than or equal to the maximum of 1 (share",
+        "config datasets/cells/train_fraction: 1.0 is greater than or equal to the maximum",
     ),
-    "no dimension": (put("datasets/cells/n_dims", 0), "config datasets/cells/n_dims: 0 is less than the minimum of 1"),
+    "no dimension": (
+        put("datasets/cells/n_dims", 0),
+        "config datasets/cells/n_dims: 0 is less than the minimum of 1",
+    ),
     "counts without path or url": (
         without("datasets/raw/path"),
         "config datasets/raw: raw counts need a path or a url",
@@ -195,7 +211,10 @@ MALFORMED = {
         put("synthetic/tua", 0.1),
         "config synthetic: unknown key 'tua'; allowed: beta, dimension, initial, ",
     ),
-    "number as text": (put("synthetic/tau", "0.1"), "config synthetic/tau: '0.1' is not of type 'number'"),
+    "number as text": (
+        put("synthetic/tau", "0.1"),
+        "config synthetic/tau: '0.1' is not of type 'number'",
+    ),
     "no time step": (
         put("synthetic/tau", 0),
         "config synthetic/tau: 0 is less than or equal to the minimum of 0 (time between",
@@ -240,8 +259,14 @@ MALFORMED = {
         put("methods/mine/hidden", [64, 0]),
         "config methods/mine/hidden/1: 0 is less than the minimum of 1",
     ),
-    "no candidates": (put("methods/line/ridges", []), "config methods/line/ridges: [] should be non-empty"),
-    "one centre": (put("methods/line/centers", 1), "config methods/line/centers: 1 is less than the minimum of 2"),
+    "no candidates": (
+        put("methods/line/ridges", []),
+        "config methods/line/ridges: [] should be non-empty",
+    ),
+    "one centre": (
+        put("methods/line/centers", 1),
+        "config methods/line/centers: 1 is less than the minimum of 2",
+    ),
     "reserved method name": (
         put("methods/reference", {"kind": "jkonet_star"}),
         "config methods: the name 'reference' is reserved",
@@ -268,7 +293,7 @@ MALFORMED = {
     ),
     "another kind in overrides": (
         put("methods/mine/overrides/own/kind", "jkonet_star_linear"),
-        "config methods/mine/overrides/own: kind cannot be overridden; make another entry under methods",
+        "config methods/mine/overrides/own: kind cannot be overridden; make another",
     ),
     "unknown kind of coupling": (
         put("couplings/exact/kind", "emd"),

@@ -242,7 +242,7 @@ def test_the_script_writes_the_snapshots_and_one_line_per_seed(tmp_path):
     output, log = tmp_path / "snapshots.npz", tmp_path / "simulate.log"
     snakemake = SimpleNamespace(
         params=SimpleNamespace(dataset={"kind": "synthetic"} | SETTINGS),
-        output=[str(output)],
+        output=SimpleNamespace(snapshots=str(output)),
         log=[str(log)],
     )
     runpy.run_path(str(SCRIPT), {"snakemake": snakemake})

@@ -1,4 +1,4 @@
-"""Snapshots: seeded splits that are disjoint and balanced, whole files, and promises that are checked."""
+"""Snapshots: seeded splits, disjoint and balanced; whole files; promises that are checked."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def test_snapshots_are_the_distinct_times_in_order():
     assert data.dimension == 2
 
 
-@pytest.mark.parametrize("truth", [None, Truth("flowers", None, 0.0), Truth("sphere", "quadratic", 0.5)])
+@pytest.mark.parametrize(
+    "truth", [None, Truth("flowers", None, 0.0), Truth("sphere", "quadratic", 0.5)]
+)
 def test_a_file_gives_back_what_was_saved(tmp_path, truth):
     data = dataclasses.replace(observed(), truth=truth)
     snapshots.save(data, tmp_path / "a" / "snapshots.npz")
@@ -68,18 +70,30 @@ def nan_row(data):
 MALFORMED = {
     "x of one axis": (lambda data: {"x": data.x[:, 0]}, r"x has shape \(90,\)"),
     "no coordinates": (lambda data: {"x": data.x[:, :0]}, r"x has shape \(90, 0\)"),
-    "one time": (lambda data: {"time": data.time[:1]}, r"1 snapshot time\(s\) \[0.0\]; at least two"),
+    "one time": (
+        lambda data: {"time": data.time[:1]},
+        r"1 snapshot time\(s\) \[0.0\]; at least two",
+    ),
     "times that fall": (lambda data: {"time": data.time[::-1]}, "strictly increasing"),
     "a time that is no number": (with_row("time", 1, np.nan), "must be finite"),
     "a coordinate that is no number": (nan_row, r"row 5 of x holds \[.*nan\]"),
     "too few indices": (lambda data: {"snapshot": data.snapshot[:-1]}, r"90 indices in 0\.\.2"),
     "a snapshot without a time": (with_row("snapshot", 3, 3), r"indices in 0\.\.2"),
     "a negative index": (with_row("snapshot", 3, -1), r"indices in 0\.\.2"),
-    "the same seed twice": (lambda data: {"seed": np.array([1, 1])}, r"seeds \[1, 1\] must be distinct"),
+    "the same seed twice": (
+        lambda data: {"seed": np.array([1, 1])},
+        r"seeds \[1, 1\] must be distinct",
+    ),
     "no seed": (lambda data: {"seed": np.array([], int)}, "at least one"),
     "a mask of integers": (lambda data: {"train": data.train.astype(int)}, "train must be bool"),
-    "a mask of one seed": (lambda data: {"test": data.test[:1]}, r"test must be bool of shape \(2, 90\)"),
-    "train rows that test": (lambda data: {"test": data.train}, "in train and in test under the same"),
+    "a mask of one seed": (
+        lambda data: {"test": data.test[:1]},
+        r"test must be bool of shape \(2, 90\)",
+    ),
+    "train rows that test": (
+        lambda data: {"test": data.train},
+        "in train and in test under the same",
+    ),
     "one test particle": (
         lambda data: {"test": data.test & (np.cumsum(data.test, axis=1) <= 11)},
         r"snapshot 1 \(time 0.5\) has fewer than 2 test particles under seed 0",
@@ -122,9 +136,13 @@ def test_a_file_that_is_not_whole_names_itself_and_the_defect(tmp_path):
 
 def test_a_file_without_an_array_or_with_a_broken_promise_is_refused(tmp_path):
     path, data = tmp_path / "snapshots.npz", observed()
-    arrays = {name: getattr(data, name) for name in ("x", "snapshot", "time", "seed", "train", "test")}
+    arrays = {
+        name: getattr(data, name) for name in ("x", "snapshot", "time", "seed", "train", "test")
+    }
     np.savez(path, **{name: arrays[name] for name in arrays if name != "time"})
-    with pytest.raises(ValueError, match=r"snapshots\.npz: arrays \['time'\] are missing; found \['seed'"):
+    with pytest.raises(
+        ValueError, match=r"snapshots\.npz: arrays \['time'\] are missing; found \['seed'"
+    ):
         snapshots.load(path)
     np.savez(path, **arrays | {"time": data.time[::-1]})
     with pytest.raises(ValueError, match=r"snapshots\.npz: snapshot times .* strictly increasing"):

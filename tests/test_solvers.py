@@ -1,4 +1,4 @@
-"""Explicit and implicit Euler steps against closed forms, and the proximal point by its own condition."""
+"""Euler steps against closed forms, and the proximal point by its own condition."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ CLOUD = jnp.asarray(np.random.default_rng(1).normal(size=(40, 2)), jnp.float32)
 X = np.asarray(CLOUD)
 STIFFNESS = np.array([3.0, 0.5])
 # Across a kink there is no gradient to vanish: the minimiser may lie on the kink itself.
-SMOOTH = sorted(set(POTENTIALS) - {"relu", "holder_table", "cross_in_tray", "rotational", "flowers"})
+SMOOTH = sorted(
+    set(POTENTIALS) - {"relu", "holder_table", "cross_in_tray", "rotational", "flowers"}
+)
 
 
 def bowl(x):
@@ -71,10 +73,10 @@ def test_the_proximal_point_of_a_quadratic_is_exact(tau):
 
 @pytest.mark.parametrize("name", sorted(POTENTIALS))
 def test_the_proximal_point_is_downhill_and_stationary(name):
-    """The search ends where float32 sees the objective J fall no further: at J - min J of order eps |V|.
+    """The search ends where float32 sees the objective J fall no further: J - min J ~ eps |V|.
 
-    With r = y - x + tau grad V(y) and a curvature h of V that is |r|^2 / (2 tau (1 + tau h)), so |r| is
-    bounded by the square root of eps |V|.
+    With r = y - x + tau grad V(y) and a curvature h of V that is |r|^2 / (2 tau (1 + tau h)), so
+    |r| is bounded by the square root of eps |V|.
     """
     potential, tau = POTENTIALS[name], jnp.float32(0.01)
     start = jnp.asarray(np.random.default_rng(2).uniform(-4, 4, (64, 2)), jnp.float32)
@@ -132,7 +134,9 @@ def bowl_and_attraction(scale: float) -> Energy:
 def test_an_implicit_step_of_mutual_attraction_keeps_the_mean_and_contracts():
     """W = |z|^2 / 2: y - m = (x - m) / (1 + tau) with m the mean of the population."""
     cloud = X + 3
-    moved = solvers.step(bowl_and_attraction(0), KEY, jnp.asarray(cloud), T, jnp.float32(0.5), "implicit")
+    moved = solvers.step(
+        bowl_and_attraction(0), KEY, jnp.asarray(cloud), T, jnp.float32(0.5), "implicit"
+    )
     mean = cloud.mean(axis=0)
     np.testing.assert_allclose(moved, mean + (cloud - mean) / 1.5, rtol=1e-5)
 
@@ -143,10 +147,12 @@ def test_an_implicit_step_with_potential_and_attraction_satisfies_its_own_condit
 
 
 def test_both_schemes_agree_as_the_step_shrinks():
-    """They differ by tau^2 per step, so a step ten times shorter brings them a hundred times closer."""
+    """They differ by tau^2 per step: a step ten times shorter brings them 100 times closer."""
     energy = Energy(static(POTENTIALS["wavy_plateau"]))
     gap = {}
     for tau in (1e-2, 1e-3):
-        steps = [solvers.step(energy, KEY, CLOUD, T, jnp.float32(tau), name) for name in solvers.STEPS]
+        steps = [
+            solvers.step(energy, KEY, CLOUD, T, jnp.float32(tau), name) for name in solvers.STEPS
+        ]
         gap[tau] = np.sqrt(np.mean((np.asarray(steps[0]) - np.asarray(steps[1])) ** 2))
     assert 50 < gap[1e-2] / gap[1e-3] < 200

@@ -39,7 +39,13 @@ def train(rows: slice = slice(None), epochs: int = EPOCHS, limit: float = 1e6, d
     data = (jnp.asarray(X[rows]), jnp.asarray(Y[rows])) if data is None else data
     seeds, lines = len(data[0]), []
     trained = run(
-        UPDATE, start(seeds), data, KEYS[rows], epochs=epochs, batch=BATCH, loss_limit=limit,
+        UPDATE,
+        start(seeds),
+        data,
+        KEYS[rows],
+        epochs=epochs,
+        batch=BATCH,
+        loss_limit=limit,
         report=lines.append,
     )
     return trained, lines
@@ -56,7 +62,9 @@ def test_the_loop_is_the_one_written_by_hand():
         assert sorted(order.ravel()) == list(range(ROWS))
         for index, part in enumerate(order):
             batch = (jnp.asarray(X[1, part]), jnp.asarray(Y[1, part]))
-            value, gradient = jax.value_and_grad(loss)(params, batch, jax.random.fold_in(key, index))
+            value, gradient = jax.value_and_grad(loss)(
+                params, batch, jax.random.fold_in(key, index)
+            )
             with jax.numpy_dtype_promotion("standard"):
                 change, memory = OPTIMIZER.update(gradient, memory, params)
             params = optax.apply_updates(params, change)
@@ -114,6 +122,20 @@ def test_a_loss_above_the_limit_marks_its_first_step():
     trained, _ = train(data=(jnp.asarray(X), jnp.asarray(far)), limit=1e3)
     assert trained.failed_step.tolist() == [-1, -1, 0]
     assert np.isfinite(trained.loss).all()
+
+
+def test_the_step_of_a_failure_counts_from_the_first_epoch():
+    """The loss is the number of steps done: 3 per epoch, the first above 7 in the third epoch."""
+
+    def count(done, batch, key):
+        return done + 1, done + 1
+
+    data = jnp.zeros((1, ROWS))
+    options = {"epochs": 5, "batch": BATCH, "report": lambda line: None}
+    trained = run(count, jnp.zeros(1), data, KEYS[:1], loss_limit=7.0, **options)
+    assert trained.failed_step.tolist() == [7]
+    np.testing.assert_array_equal(trained.loss[0], [2, 5, 8, 11, 14])
+    assert trained.state.tolist() == [15]
 
 
 def test_history_has_one_row_per_seed_and_epoch():

@@ -15,8 +15,8 @@ rule benchmark:
         task="|".join(BENCHMARKS),
     conda:
         "../../envs/jko.yaml"
-    # All cores, so that nothing else runs beside it.
-    threads: workflow.cores
+    # More than there are: Snakemake takes all cores, so that nothing else runs beside it.
+    threads: 64
     resources:
         mem_mb=4000,
         runtime=30,

@@ -70,6 +70,17 @@ def precomputed(wildcards):
     }
 
 
+def precomputed_settings(wildcards):
+    """What the coupling and the density are that a method asks for."""
+    method = method_settings(wildcards)
+    groups = {"coupling": "couplings", "density": "densities"}
+    return {
+        key: config[group][method[key]]
+        for key, group in groups.items()
+        if method.get(key) is not None
+    }
+
+
 def embryoid_place(entry):
     """Where the embryoid body cells lie for a dataset's entry, or None; and the files it needs."""
     needed = embryoid.files_needed(entry["n_dims"], entry["standardise"])
@@ -94,6 +105,11 @@ def experiment_datasets(name):
 def experiment_methods(name):
     """Methods of an experiment; none where the configuration has no such experiment."""
     return config["experiments"].get(name, {"methods": []})["methods"]
+
+
+def first_method(name):
+    """The first method of an experiment, or "" where it has none."""
+    return next(iter(experiment_methods(name)), "")
 
 
 def selected_datasets():

@@ -153,7 +153,7 @@ rule figure_level_curves:
         mem_mb=2000,
         runtime=10,
     params:
-        method=experiment_methods("level_curves")[0],
+        method=first_method("level_curves"),
         code=code("figure_level_curves"),
     script:
         "../scripts/figure_level_curves.py"

@@ -55,7 +55,7 @@ def complete(config: MutableMapping, schemas: Path) -> None:
                     f"{_names(config['datasets'])}"
                 )
             place = f"methods/{name}/overrides/{dataset}"
-            for key in ("kind", "overrides"):
+            for key in ("kind", "scheme", "overrides"):
                 if key in changes:
                     raise SettingsError(
                         f"config {place}: {key} cannot be overridden; make another entry under methods"

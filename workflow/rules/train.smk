@@ -18,7 +18,9 @@ rule train:
         mem_mb=4000,
         runtime=120,
     params:
+        dataset=dataset_settings,
         method=method_settings,
+        precomputed=precomputed_settings,
         code=method_code("train"),
     script:
         "../scripts/train.py"

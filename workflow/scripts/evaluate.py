@@ -5,15 +5,19 @@ from jko.files import write_text
 
 settings, names = snakemake.params.method, snakemake.wildcards
 scheme = settings["scheme"]
-data = snapshots.load(snakemake.input.snapshots)
-energies, status = methods.load(snakemake.input.fit, settings)
-predictions = [
-    None if energy is None else prediction.predict(energy, data, s, scheme)
-    for s, energy in enumerate(energies)
-]
-numbers = evaluation.evaluate_fit(data, energies, predictions, status, scheme, names.method)
-table = evaluation.table(numbers, names.dataset, snakemake.input.manifest)
-prediction.save(data, energies, status, predictions[0], scheme, snakemake.output.predictions)
-write_text(table.to_csv(sep="\t", index=False), snakemake.output.metrics)
 with open(snakemake.log[0], "w") as log:
-    print(table.groupby(["mode", "scheme", "metric"])["value"].describe().to_string(), file=log)
+    data = snapshots.load(snakemake.input.snapshots)
+    energies, status = methods.load(snakemake.input.fit, settings)
+    predictions = []
+    for s, energy in enumerate(energies):
+        predictions.append(energy and prediction.predict(energy, data, s, scheme))
+        print(f"seed {data.seed[s]} ({s + 1} of {len(energies)}): predicted", file=log, flush=True)
+    prediction.save(data, energies, status, predictions[0], scheme, snakemake.output.predictions)
+    numbers = []
+    for number in evaluation.evaluate_fit(
+        data, energies, predictions, status, scheme, names.method
+    ):
+        print(*number, file=log, flush=True)
+        numbers.append(number)
+table = evaluation.table(numbers, names.dataset, snakemake.input.manifest)
+write_text(table.to_csv(sep="\t", index=False), snakemake.output.metrics)

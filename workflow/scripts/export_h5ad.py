@@ -8,10 +8,13 @@ from jko import io_h5ad, methods, prediction, snapshots
 settings, dataset = snakemake.params.method, snakemake.params.dataset
 data = snapshots.load(snakemake.input.snapshots)
 energies, status = methods.load(snakemake.input.fit, settings)
-if energies[0] is None:
-    raise ValueError(f"{snakemake.input.fit}: the fit of the first seed failed: {status[0]}")
-forecast = prediction.forecast(energies[0], data, settings["scheme"])
-potential, drift = prediction.at_particles(energies[0], data)
+good = [s for s, energy in enumerate(energies) if energy is not None]
+if not good:
+    raise ValueError(f"{snakemake.input.fit}: the fit failed for every seed: {status[0]}")
+energy, scheme = energies[good[0]], settings["scheme"]
+forecast = prediction.forecast(energy, data, scheme)
+potential, drift = prediction.at_particles(energy, data, scheme)
+manifest = json.loads(Path(snakemake.input.manifest).read_text(encoding="utf-8"))
 own_file = dataset["kind"] == "h5ad"
 io_h5ad.write_fit(
     snakemake.output.cells,
@@ -21,7 +24,7 @@ io_h5ad.write_fit(
     drift,
     forecast.x,
     forecast.time,
-    json.loads(Path(snakemake.input.manifest).read_text(encoding="utf-8")),
+    manifest | {"exported_seed": int(data.seed[good[0]])},
     source=snakemake.input.source if own_file else None,
     rep_key=dataset["rep_key"] if own_file else "X_jko",
     standardise=dataset.get("standardise", False) if own_file else False,

@@ -10,6 +10,8 @@ for snapshots_path, predictions_path in zip(
     snakemake.input.snapshots, snakemake.input.predictions, strict=True
 ):
     data = snapshots.load(snapshots_path)
+    if data.dimension != 2:
+        raise ValueError(f"{snapshots_path}: {data.dimension} dimensions; level curves need 2")
     predictions = dict(np.load(predictions_path, allow_pickle=False))
     status = str(predictions["status"][0])
     last = len(data.time) - 1

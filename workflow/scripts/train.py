@@ -19,7 +19,9 @@ with open(snakemake.log[0], "w") as log:
     for seed, status in zip(data.seed, fit.status, strict=True):
         report(f"seed {seed}: {status}")
 
-record = manifest.of_fit(dict(snakemake.wildcards.items()), settings, inputs, data.seed, fit.status)
+entries = {"dataset": snakemake.params.dataset, "method": settings, **snakemake.params.precomputed}
+names = dict(snakemake.wildcards.items())
+record = manifest.of_fit(names, entries, inputs, data.seed, fit.status)
 methods.save(fit, data.seed, snakemake.output.fit)
 write_text(fit.history.to_csv(sep="\t", index=False), snakemake.output.history)
 write_text(manifest.text(record), snakemake.output.manifest)

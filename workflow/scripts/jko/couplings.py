@@ -16,6 +16,12 @@ from jko.files import atomic_path
 from jko.snapshots import Snapshots
 
 
+# Seeds the blocks of minibatches apart from every other use of a dataset's seeds.
+_STREAM = 2
+# Numbers in a cost matrix; an exact plan needs several such matrices in memory.
+_MOST_COSTS = 400_000_000
+
+
 class Coupling(NamedTuple):
     """A sparse plan between two clouds of n and m particles.
 
@@ -45,8 +51,14 @@ def exact(x: np.ndarray, y: np.ndarray) -> Coupling:
         x: (n, d), y: (m, d), each with uniform weights.
 
     Raises:
+        ValueError: the cost matrix would not fit into memory.
         RuntimeError: the network simplex did not reach optimality.
     """
+    if len(x) * len(y) > _MOST_COSTS:
+        raise ValueError(
+            f"an exact coupling of {len(x)} x {len(y)} particles needs more than {_MOST_COSTS:.0e} costs "
+            "in memory; take a minibatch coupling"
+        )
     cost = squared_distances(x, y)
     if len(x) == len(y):
         from scipy.optimize import linear_sum_assignment
@@ -191,7 +203,7 @@ def couple_snapshots(snapshots: Snapshots, settings: Mapping, report=print) -> C
     columns = []
     for s, k in np.ndindex(cost.shape):
         rows_x, rows_y = snapshots.rows(s, "train", k), snapshots.rows(s, "train", k + 1)
-        rng = np.random.default_rng([int(snapshots.seed[s]), k])
+        rng = np.random.default_rng([int(snapshots.seed[s]), k, _STREAM])
         plan = couple(snapshots.x[rows_x], snapshots.x[rows_y], settings, rng)
         cost[s, k] = plan.cost
         p = len(plan.weight)

@@ -26,7 +26,8 @@ def of_fit(
     """The record of one fit.
 
     Args:
-        names: dataset and method. settings: of the method, with all defaults.
+        names: dataset and method. settings: of the method, the dataset and what was precomputed, each with
+            all defaults.
         inputs: name -> file that was learned from; its sha256 is recorded.
         seeds, status: the seeds and how each of them ended.
     """

@@ -16,6 +16,9 @@ from jko.snapshots import Snapshots
 from jko.solvers import STEPS, Scheme, step
 
 
+_STREAM = 4
+
+
 def one_step(
     energy: Energy, cloud: np.ndarray, t: float, tau: float, scheme: Scheme, seed: int
 ) -> np.ndarray:
@@ -38,8 +41,7 @@ def rollout(
     """
     clouds = []
     for k, tau in enumerate(np.diff(time)):
-        step_seed = int(np.random.SeedSequence([seed, k]).generate_state(1)[0])
-        cloud = one_step(energy, cloud, time[k], tau, scheme, step_seed)
+        cloud = one_step(energy, cloud, time[k], tau, scheme, noise_seed(seed, k))
         clouds.append(cloud)
     return clouds
 
@@ -57,16 +59,26 @@ class Predictions(NamedTuple):
 
 
 def predict(energy: Energy, snapshots: Snapshots, s: int, scheme: Scheme) -> Predictions:
-    """Predict the test snapshots of the ``s``-th seed, one step ahead by both schemes."""
-    clouds = snapshots.clouds(s, "test")
-    steps = {
-        name: [
-            one_step(energy, clouds[k], snapshots.time[k], tau, name, seed=k)
+    """Predict the test snapshots of the ``s``-th seed, one step ahead by both schemes.
+
+    A potential that depends on time is taken at the time for which ``scheme`` learned it on the interval,
+    whichever scheme predicts.
+    """
+    clouds, seed = snapshots.clouds(s, "test"), int(snapshots.seed[s])
+    steps = {}
+    for name in STEPS:
+        # An explicit step takes V at its start, an implicit one at its end.
+        shift = {"explicit": 0, "implicit": 1}[scheme] - {"explicit": 0, "implicit": 1}[name]
+        steps[name] = [
+            one_step(energy, clouds[k], snapshots.time[k] + shift * tau, tau, name, noise_seed(seed, k))
             for k, tau in enumerate(snapshots.tau)
         ]
-        for name in STEPS
-    }
-    return Predictions(steps, rollout(energy, clouds[0], snapshots.time, scheme, seed=s))
+    return Predictions(steps, rollout(energy, clouds[0], snapshots.time, scheme, seed))
+
+
+def noise_seed(seed: int, k: int) -> int:
+    """A number for the noise of interval ``k``, apart from every other use of a dataset's seeds."""
+    return int(np.random.SeedSequence([seed, k, _STREAM]).generate_state(1)[0])
 
 
 def potential_on_grid(
@@ -150,22 +162,31 @@ class Forecast(NamedTuple):
 def forecast(energy: Energy, snapshots: Snapshots, scheme: Scheme) -> Forecast:
     """All snapshots but the first from the whole first one, and one more step beyond the last.
 
-    The step beyond starts from the whole last observed snapshot and is as long as the last interval.
+    The step beyond starts from the whole last observed snapshot, is as long as the last interval, and
+    holds a potential that depends on time at its last learned time.
     """
     time, tau = snapshots.time, snapshots.tau
     clouds = rollout(energy, snapshots.x[snapshots.snapshot == 0], time, scheme, seed=0)
     last = snapshots.x[snapshots.snapshot == len(time) - 1]
-    clouds.append(one_step(energy, last, time[-1], tau[-1], scheme, seed=len(tau)))
+    beyond = noise_seed(0, len(tau))
+    clouds.append(one_step(energy, last, time[-2], tau[-1], scheme, beyond))
     times = [*time[1:], time[-1] + tau[-1]]
     stamps = [np.full(len(cloud), t) for cloud, t in zip(clouds, times, strict=True)]
     return Forecast(np.concatenate(clouds), np.concatenate(stamps))
 
 
-def at_particles(energy: Energy, snapshots: Snapshots) -> tuple[np.ndarray, np.ndarray]:
-    """V (n,) and drift (n, d) at every particle and its time; W acts within each whole snapshot."""
+def at_particles(
+    energy: Energy, snapshots: Snapshots, scheme: Scheme
+) -> tuple[np.ndarray, np.ndarray]:
+    """V (n,) and drift (n, d) at every particle and its time; W acts within each whole snapshot.
+
+    A potential that depends on time is learned at the ends of the intervals by the implicit scheme and at
+    their starts by the explicit one; the first or the last snapshot takes the nearest learned time.
+    """
     potential = np.empty(len(snapshots.x))
     flow = np.empty_like(snapshots.x)
-    for k, t in enumerate(snapshots.time):
+    learned = snapshots.time[1:] if scheme == "implicit" else snapshots.time[:-1]
+    for k, t in enumerate(np.clip(snapshots.time, learned[0], learned[-1])):
         rows = np.flatnonzero(snapshots.snapshot == k)
         cloud = jnp.asarray(snapshots.x[rows], jnp.float32)
         potential[rows] = potential_at(energy, snapshots.x[rows], t)

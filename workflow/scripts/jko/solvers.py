@@ -16,6 +16,8 @@ Scheme = Literal["explicit", "implicit"]
 
 _NEWTON_STEPS = 25
 _HALVINGS = 12
+# Particles whose Hessians are held at a time.
+_BLOCK_PARTICLES = 4096
 # Numbers in the displacements x - y that an interaction holds at a time; n^2 d may not fit.
 _BLOCK_NUMBERS = 2**20
 
@@ -43,7 +45,8 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
 
     Newton steps with the Hessian's eigenvalues taken by absolute value, so that each is a descent
     direction where V is not convex, and with step halving, so that the objective never rises. Ends when
-    no step lowers the objective, when a step is a 1e-5th of the way from x, or after 25 steps.
+    no step lowers the objective or its gradient, when a step is a 1e-5th of the way from x, or after 25
+    steps.
 
     Args:
         potential: V for y (d,). x: (d,). tau: ().
@@ -62,9 +65,14 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
         lengths = 0.5 ** jnp.arange(_HALVINGS, dtype=y.dtype)  # (h,)
         candidates = y[None, :] + lengths[:, None] * direction[None, :]  # (h, d)
         best = candidates[jnp.argmin(jax.vmap(objective)(candidates))]
-        lower = objective(best) < objective(y)
-        small = jnp.max(jnp.abs(direction)) <= 1e-5 * jnp.max(jnp.abs(y - x))
-        return jnp.where(lower, best, y), count + 1, lower & ~small
+        here = objective(y)
+        lower = objective(best) < here
+        # Where the objective is flat to rounding, the gradient still tells a better point.
+        flat = objective(candidates[0]) <= here + 4 * jnp.finfo(y.dtype).eps * (1 + jnp.abs(here))
+        better = flat & (_norm(jax.grad(objective)(candidates[0])) < _norm(gradient))
+        moved = jnp.where(better, candidates[0], jnp.where(lower, best, y))
+        small = _norm(direction) <= 1e-5 * _norm(y - x)
+        return moved, count + 1, (lower | better) & ~small
 
     def unfinished(state):
         _, count, moving = state
@@ -72,6 +80,10 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
 
     start = (x, jnp.int32(0), jnp.bool_(True))
     return jax.lax.while_loop(unfinished, newton, start)[0]
+
+
+def _norm(vector: Array) -> Array:
+    return jnp.max(jnp.abs(vector))
 
 
 def implicit_euler_step(
@@ -98,10 +110,12 @@ def implicit_euler_step(
 
         return potential
 
-    predicted = cloud
+    n, predicted = len(cloud), cloud
     for _ in range(1 if energy.interaction is None else sweeps):
         potential = field(predicted)
-        predicted = jax.vmap(lambda x, v=potential: proximal_point(v, x, tau))(cloud)
+        predicted = jax.lax.map(
+            lambda x, v=potential: proximal_point(v, x, tau), cloud, batch_size=min(n, _BLOCK_PARTICLES)
+        )
     return predicted + _noise(energy, key, cloud, tau)
 
 

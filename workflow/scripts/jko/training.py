@@ -14,6 +14,8 @@ import optax
 import pandas as pd
 from jax import Array
 
+# Folded into a seed's key: the stream of numbers that trainings use.
+_TRAINING = 0x7472_6169
 PyTree = Any
 Update = Callable[[PyTree, PyTree, Array], tuple[PyTree, Array]]
 
@@ -142,6 +144,15 @@ def _epochs(carry, data, keys, start, stop, *, update, batch, loss_limit):
         return jax.lax.fori_loop(start, stop, epoch, carry)
 
     return jax.vmap(one_seed)(carry, data, keys)
+
+
+def seed_keys(seeds: np.ndarray) -> Array:
+    """(S,) keys of a training, one for each seed.
+
+    A simulation draws its particles from ``jax.random.key(seed)``; a training must not share its numbers.
+    """
+    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, _TRAINING)
 
 
 def pad_rows(arrays: list[np.ndarray], batch: int) -> np.ndarray:

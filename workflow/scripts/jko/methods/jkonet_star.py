@@ -20,7 +20,7 @@ from jko.energies import Energy
 from jko.methods import Fit, Problem
 from jko.networks import MLP
 from jko.pairs import Pairs, coupled_pairs, in_units, standardise, units_of
-from jko.training import GradientState, gradient_update, pad_rows, run
+from jko.training import GradientState, gradient_update, pad_rows, run, seed_keys
 
 
 def potential(params: Mapping, x: Array, t: Array) -> Array:
@@ -55,7 +55,7 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     """Train one network per seed; seeds are independent and run as one program."""
     snapshots = problem.snapshots
     inputs = snapshots.dimension + settings["time_varying"]
-    keys = jax.vmap(jax.random.key)(jnp.asarray(snapshots.seed, jnp.uint32))  # (S,)
+    keys = seed_keys(snapshots.seed)
     start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
 
     columns = [

@@ -10,7 +10,7 @@ Features, in coordinates standardised by the train points (so that they stay of 
 - monomials of total degree 1 to ``degree``. The paper takes powers per coordinate on a grid; a total
   degree keeps the mixed terms and needs (d + degree choose degree) - 1 features: 14 at d = 2 and 125
   at d = 5 for degree 4. Where that exceeds ``max_polynomials`` the degree is lowered until it fits
-  (at d = 50: degree 2, 1325 features), and the manifest of the fit says so through its feature count.
+  (at d = 50: degree 2, 1325 features); the log of the fit says so.
 - Gaussian bumps exp(-|x - c|^2 / sigma) around ``centers`` train points. The paper's grid of 10 points
   per dimension has 10^d of them; centres drawn from the data lie where V is asked for at any d. sigma
   is ``bump_width`` in units of the mean squared distance from a centre to the nearest other one.
@@ -23,7 +23,7 @@ reported.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 from math import comb
 from typing import NamedTuple
@@ -43,6 +43,8 @@ from jko.pairs import Pairs, coupled_pairs, in_units, standardise, units_of
 
 
 _FOLDS = 5
+# Seeds the centres and the folds apart from every other use of a dataset's seeds.
+_STREAM = 5
 
 
 def features(basis: Mapping, z: Array) -> Array:
@@ -65,9 +67,11 @@ def monomials(d: int, degree: int, most: int) -> np.ndarray:
 
 def basis_of(z: np.ndarray, settings: Mapping, bump_width: float, seed: int) -> dict:
     """The features of one seed: monomials by dimension, bumps around random train points z (n, d)."""
-    count = min(settings["centers"], len(z))
-    rows = np.random.default_rng(seed).choice(len(z), count, replace=False)
-    centers = z[rows]
+    # Points that repeat would be centres without a gap between them.
+    points = np.unique(z, axis=0)
+    rng = np.random.default_rng([seed, _STREAM])
+    rows = rng.choice(len(points), settings["centers"], replace=False)
+    centers = points[rows]
     spacing = np.sort(cdist(centers, centers), axis=1)[:, 1]
     return {
         "monomials": monomials(z.shape[1], settings["degree"], settings["max_polynomials"]),
@@ -152,11 +156,17 @@ def _block_quadratic(basis, z, target, weight):
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     """Choose width and ridge by cross-validation and solve the normal equations, for every seed."""
     snapshots = problem.snapshots
+    seeds = range(len(snapshots.seed))
+    of_seed = [
+        coupled_pairs(snapshots, problem.coupling, s, settings["scheme"], np.float64) for s in seeds
+    ]
+    # As many centres for every seed, so that the seeds' parameters stack.
+    points = min(len(np.unique(pairs.x, axis=0)) for pairs in of_seed)
+    if points < 2:
+        raise ValueError("all coupled train particles stand on one point; a potential needs an extent")
+    settings = {**settings, "centers": min(settings["centers"], points)}
     results, status, rows = [], [], []
-    for s, seed in enumerate(snapshots.seed):
-        pairs = coupled_pairs(
-            snapshots, problem.coupling, s, settings["scheme"], np.float64
-        )
+    for seed, pairs in zip(snapshots.seed, of_seed, strict=True):
         units = units_of(pairs, snapshots.time)
         inside = in_units(pairs, units)
         try:
@@ -177,7 +187,7 @@ def solve(pairs: Pairs, settings: Mapping, seed: int, report=print) -> tuple[np.
     """theta, the features and the loss for the pairs of one seed, in standardised units.
 
     Raises:
-        LinAlgError: the equations are not finite, or singular in float64 at a ridge.
+        LinAlgError: the equations are singular or not finite for every candidate.
     """
     basis, ridge, whole = choose(pairs, settings, seed)
     theta = whole.minimiser(ridge)
@@ -194,22 +204,43 @@ def solve(pairs: Pairs, settings: Mapping, seed: int, report=print) -> tuple[np.
 
 
 def choose(pairs: Pairs, settings: Mapping, seed: int) -> tuple[dict, float, Quadratic]:
-    """The features, the ridge and the loss with the smallest cross-validated error on the pairs."""
-    folds = min(_FOLDS, len(pairs.x))
-    fold = np.random.default_rng([seed, 1]).permutation(len(pairs.x)) % folds
+    """The features, the ridge and the loss with the smallest cross-validated error on the pairs.
+
+    All pairs of a point stand in one fold: a point in several pairs must not vouch for itself. A candidate
+    whose equations cannot be solved is passed over.
+
+    Raises:
+        LinAlgError: none of the candidates can be solved.
+    """
+    _, point = np.unique(pairs.x, axis=0, return_inverse=True)
+    folds = min(_FOLDS, int(point.max()) + 1)
+    rng = np.random.default_rng([seed, _STREAM, folds])
+    fold = (rng.permutation(int(point.max()) + 1) % folds)[point.ravel()]
     best = (np.inf, None, None, None)
     for bump_width in settings["bump_widths"]:
         basis = basis_of(pairs.x, settings, bump_width, seed)
         parts = [quadratic(basis, Pairs(*(column[fold == f] for column in pairs))) for f in range(folds)]
         whole = functools.reduce(Quadratic.__add__, parts)
         for ridge in settings["ridges"]:
-            error = 0.0
-            for f in range(folds):
-                others = functools.reduce(Quadratic.__add__, parts[:f] + parts[f + 1 :])
-                error += parts[f].loss(others.minimiser(ridge)) / folds
+            try:
+                whole.minimiser(ridge)
+                error = _error_of_folds(parts, ridge)
+            except np.linalg.LinAlgError:
+                continue
             if error < best[0]:
                 best = (error, basis, ridge, whole)
+    if best[1] is None:
+        raise np.linalg.LinAlgError("the equations are singular or not finite at every ridge and width")
     return best[1:]
+
+
+def _error_of_folds(parts: Sequence[Quadratic], ridge: float) -> float:
+    """Mean over the folds of the loss of one under the minimiser of the others."""
+    errors = []
+    for f, part in enumerate(parts):
+        others = functools.reduce(Quadratic.__add__, [*parts[:f], *parts[f + 1 :]])
+        errors.append(part.loss(others.minimiser(ridge)))
+    return float(np.mean(errors))
 
 
 def _stack(leaves: tuple) -> np.ndarray:
