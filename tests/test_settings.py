@@ -267,6 +267,10 @@ MALFORMED = {
         put("methods/line/centers", 1),
         "config methods/line/centers: 1 is less than the minimum of 2",
     ),
+    "reserved dataset name": (
+        put("datasets/figures", {"kind": "embryoid"}),
+        "config datasets: the name 'figures' is reserved",
+    ),
     "reserved method name": (
         put("methods/reference", {"kind": "jkonet_star"}),
         "config methods: the name 'reference' is reserved",
