@@ -134,15 +134,21 @@ def _cloud_numbers(
     reason: str,
 ) -> Iterator[Number]:
     """Errors of predicted snapshots 1..K-1; without a prediction, NaN with the reason."""
-    for k, t in enumerate(snapshots.time[1:]):
-        for metric, error in CLOUD_METRICS.items():
-            value, why = float("nan"), reason
-            if predicted is not None:
-                why = lost(predicted[k], snapshots)
-            if not why:
-                value = error(predicted[k], snapshots.cloud(s, "test", k + 1))
-                why = "" if np.isfinite(value) else f"{metric} is not finite"
-            yield Number(method, int(snapshots.seed[s]), mode, scheme, metric, t, value, why)
+
+    def measure(k: int, metric: str) -> Number:
+        value, why = float("nan"), reason
+        if predicted is not None:
+            why = lost(predicted[k], snapshots)
+        if not why:
+            value = CLOUD_METRICS[metric](predicted[k], snapshots.cloud(s, "test", k + 1))
+            why = "" if np.isfinite(value) else f"{metric} is not finite"
+        value = value if np.isfinite(value) else float("nan")
+        t, seed = snapshots.time[k + 1], int(snapshots.seed[s])
+        return Number(method, seed, mode, scheme, metric, t, value, why)
+
+    for k in range(len(snapshots.time) - 1):
+        for metric in CLOUD_METRICS:
+            yield measure(k, metric)
 
 
 def lost(predicted: np.ndarray, snapshots: Snapshots) -> str:
@@ -165,7 +171,10 @@ def _gradient_numbers(
             here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
             t = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1]
             value = l2_uvp(energy, truth, here, there, t, tau)
-            why = "" if np.isfinite(value) else "l2_uvp is not finite"
+            if not np.isfinite(value):
+                value, why = float("nan"), "l2_uvp is not finite"
+            else:
+                why = ""
         seed, t_next = int(snapshots.seed[s]), snapshots.time[k + 1]
         yield Number(method, seed, "fit", scheme, "l2_uvp", t_next, value, why)
 

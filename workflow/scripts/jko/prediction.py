@@ -20,28 +20,44 @@ _STREAM = 4
 
 
 def one_step(
-    energy: Energy, cloud: np.ndarray, t: float, tau: float, scheme: Scheme, seed: int
+    energy: Energy,
+    cloud: np.ndarray,
+    t: float,
+    tau: float,
+    scheme: Scheme,
+    seed: int,
+    largest: int = 0,
 ) -> np.ndarray:
-    """The population at t + tau predicted from the observed cloud (n, d) at t: (n, d), float64."""
+    """The population at t + tau predicted from the observed cloud (n, d) at t: (n, d), float64.
+
+    Args:
+        largest: size of the largest cloud to come, whose compiled program this one then shares.
+    """
     n = len(cloud)
     if energy.interaction is None:
         # Particles do not see each other: filled up to a power of two, clouds share compiled programs.
-        cloud = np.pad(cloud, [(0, 2 ** (n - 1).bit_length() - n), (0, 0)], mode="edge")
+        size = 2 ** (max(n, largest) - 1).bit_length()
+        cloud = np.pad(cloud, [(0, size - n), (0, 0)], mode="edge")
     start = jnp.asarray(cloud, jnp.float32)
     moved = step(energy, jax.random.key(seed), start, jnp.float32(t), jnp.float32(tau), scheme)
     return np.asarray(moved[:n], np.float64)
 
 
 def rollout(
-    energy: Energy, cloud: np.ndarray, time: np.ndarray, scheme: Scheme, seed: int
+    energy: Energy,
+    cloud: np.ndarray,
+    time: np.ndarray,
+    scheme: Scheme,
+    seed: int,
+    largest: int = 0,
 ) -> list[np.ndarray]:
     """The populations (n, d) at all times but the first, predicted from the cloud at time[0] alone.
 
-    Each interval is one step, seeded by ``seed`` and its number.
+    Each interval is one step, seeded by ``seed`` and its number; ``largest`` as in :func:`one_step`.
     """
     clouds = []
     for k, tau in enumerate(np.diff(time)):
-        cloud = one_step(energy, cloud, time[k], tau, scheme, noise_seed(seed, k))
+        cloud = one_step(energy, cloud, time[k], tau, scheme, noise_seed(seed, k), largest)
         clouds.append(cloud)
     return clouds
 
@@ -65,15 +81,25 @@ def predict(energy: Energy, snapshots: Snapshots, s: int, scheme: Scheme) -> Pre
     whichever scheme predicts.
     """
     clouds, seed = snapshots.clouds(s, "test"), int(snapshots.seed[s])
+    largest = max(map(len, clouds[:-1]))
     steps = {}
     for name in STEPS:
         # An explicit step takes V at its start, an implicit one at its end.
         shift = {"explicit": 0, "implicit": 1}[scheme] - {"explicit": 0, "implicit": 1}[name]
         steps[name] = [
-            one_step(energy, clouds[k], snapshots.time[k] + shift * tau, tau, name, noise_seed(seed, k))
+            one_step(
+                energy,
+                clouds[k],
+                snapshots.time[k] + shift * tau,
+                tau,
+                name,
+                noise_seed(seed, k),
+                largest,
+            )
             for k, tau in enumerate(snapshots.tau)
         ]
-    return Predictions(steps, rollout(energy, clouds[0], snapshots.time, scheme, seed))
+    far = rollout(energy, clouds[0], snapshots.time, scheme, seed, largest)
+    return Predictions(steps, far)
 
 
 def noise_seed(seed: int, k: int) -> int:
@@ -122,12 +148,14 @@ def save(
 ) -> None:
     """Write what figures show of a fit to an npz file.
 
-    Arrays: seed (S,), time (K,), status (S,); grid_x, grid_y (g,) over the particles of all snapshots and
-    potential (S, K, g, g) as in :func:`potential_on_grid`, NaN for a failed seed. With the predictions of
+    Arrays: seed (S,), time (K,), status (S,); grid_x, grid_y (g,) over all but the outermost particles of the
+    first seed, and potential (S, K, g, g) as in :func:`potential_on_grid`, NaN for a failed seed. With the predictions of
     the ``first`` seed also predicted_k (n, d) for k = 1..K-1, one step ahead by ``scheme``, and rollout_k
     (n, d) for k = 0..K-1.
     """
-    low, high = snapshots.x.min(axis=0), snapshots.x.max(axis=0)
+    # Not the extremes: one particle that ran away would leave the others a single cell of the grid.
+    shown = snapshots.x[snapshots.train[0] | snapshots.test[0]]
+    low, high = np.quantile(shown, [0.001, 0.999], axis=0)
     grid_x = np.linspace(low[0], high[0], grid)
     grid_y = np.linspace(low[1], high[1], grid) if snapshots.dimension > 1 else np.zeros(grid)
     shape = (len(energies), len(snapshots.time), grid, grid)
