@@ -29,7 +29,9 @@ def errors(energies, status, folder):
     """Predict, measure and write, as rule evaluate does."""
     scheme = settings["scheme"]
     predictions = [prediction.predict(energy, data, s, scheme) for s, energy in enumerate(energies)]
-    numbers = evaluation.evaluate_fit(data, energies, predictions, status, scheme, task)
+    numbers = evaluation.evaluate_fit(
+        data, energies, predictions, status, scheme, task, snakemake.threads
+    )
     table = evaluation.table(numbers, task, "")
     prediction.save(data, energies, status, predictions[0], scheme, folder / "predictions.npz")
     write_text(table.to_csv(sep="\t", index=False), folder / "metrics.tsv")

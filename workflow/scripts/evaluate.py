@@ -15,7 +15,7 @@ with open(snakemake.log[0], "w") as log:
     prediction.save(data, energies, status, predictions[0], scheme, snakemake.output.predictions)
     numbers = []
     for number in evaluation.evaluate_fit(
-        data, energies, predictions, status, scheme, names.method
+        data, energies, predictions, status, scheme, names.method, snakemake.threads
     ):
         print(*number, file=log, flush=True)
         numbers.append(number)

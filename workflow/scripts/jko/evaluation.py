@@ -7,6 +7,7 @@ reason beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -69,8 +70,9 @@ def evaluate_fit(
     status: Sequence[str],
     scheme: Scheme,
     method: str,
+    workers: int = 1,
 ) -> Iterator[Number]:
-    """Errors of one fit on the test rows of every seed.
+    """Errors of one fit on the test rows of every seed, by ``workers`` threads.
 
     One-step-ahead is reported for both schemes; the rollout and the error of the gradient for the scheme
     that the learning assumed.
@@ -78,9 +80,9 @@ def evaluate_fit(
     for s, (energy, predicted, reason) in enumerate(zip(energies, predictions, status, strict=True)):
         for name in STEPS:
             clouds = None if predicted is None else predicted.one_step[name]
-            yield from _cloud_numbers(snapshots, s, method, "one_step", name, clouds, reason)
+            yield from _cloud_numbers(snapshots, s, method, "one_step", name, clouds, reason, workers)
         clouds = None if predicted is None else predicted.rollout
-        yield from _cloud_numbers(snapshots, s, method, "rollout", scheme, clouds, reason)
+        yield from _cloud_numbers(snapshots, s, method, "rollout", scheme, clouds, reason, workers)
         if snapshots.truth is not None:
             yield from _gradient_numbers(snapshots, s, method, scheme, energy, reason)
 
@@ -132,6 +134,7 @@ def _cloud_numbers(
     scheme: str,
     predicted: list[np.ndarray] | None,
     reason: str,
+    workers: int = 1,
 ) -> Iterator[Number]:
     """Errors of predicted snapshots 1..K-1; without a prediction, NaN with the reason."""
 
@@ -146,9 +149,10 @@ def _cloud_numbers(
         t, seed = snapshots.time[k + 1], int(snapshots.seed[s])
         return Number(method, seed, mode, scheme, metric, t, value, why)
 
-    for k in range(len(snapshots.time) - 1):
-        for metric in CLOUD_METRICS:
-            yield measure(k, metric)
+    places = [(k, metric) for k in range(len(snapshots.time) - 1) for metric in CLOUD_METRICS]
+    # The transport solver runs outside of Python's lock, so that threads help.
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(measure, *zip(*places, strict=True))
 
 
 def lost(predicted: np.ndarray, snapshots: Snapshots) -> str:

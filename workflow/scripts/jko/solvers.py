@@ -15,7 +15,7 @@ from jko.energies import Energy, drift, noise_scale
 Scheme = Literal["explicit", "implicit"]
 
 _NEWTON_STEPS = 25
-_HALVINGS = 12
+_LENGTHS = 6
 # Particles whose Hessians are held at a time.
 _BLOCK_PARTICLES = 4096
 # Numbers in the displacements x - y that an interaction holds at a time; n^2 d may not fit.
@@ -44,7 +44,7 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
     """A local minimiser y of V(y) + |y - x|^2 / (2 tau), reached downhill from x: y = x - tau grad V(y).
 
     Newton steps with the Hessian's eigenvalues taken by absolute value, so that each is a descent
-    direction where V is not convex, and with step halving, so that the objective never rises. Ends when
+    direction where V is not convex, and with shorter steps to choose from, so that the objective never rises. Ends when
     no step lowers the objective or its gradient, when a step is a 1e-5th of the way from x, or after 25
     steps.
 
@@ -62,7 +62,7 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
         # Below a tenth of the proximal curvature 1/tau the quadratic model says too little to follow.
         values = jnp.maximum(jnp.abs(values), 0.1 / tau)
         direction = -vectors @ ((vectors.T @ gradient) / values)
-        lengths = 0.5 ** jnp.arange(_HALVINGS, dtype=y.dtype)  # (h,)
+        lengths = 0.25 ** jnp.arange(_LENGTHS, dtype=y.dtype)  # (h,)
         candidates = y[None, :] + lengths[:, None] * direction[None, :]  # (h, d)
         best = candidates[jnp.argmin(jax.vmap(objective)(candidates))]
         here = objective(y)
