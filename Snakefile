@@ -8,6 +8,7 @@ min_version("9.27")
 configfile: "config/config.yaml"
 configfile: "config/datasets.yaml"
 configfile: "config/methods.yaml"
+configfile: "config/searches.yaml"
 
 
 include: "workflow/rules/common.smk"
@@ -16,6 +17,7 @@ include: "workflow/rules/precompute.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/searches.smk"
 include: "workflow/rules/benchmarks.smk"
 
 

@@ -30,6 +30,7 @@ ORDER = (
     "download",
     "manifest",
     "tables",
+    "readable",
     "plotting",
     "io_h5ad",
     "counts",
@@ -89,7 +90,7 @@ def imports(path: Path) -> Iterator[str]:
 def config_of(*more: str) -> dict:
     """The configuration as Snakemake merges it: mappings are merged, lists replaced."""
     config = {}
-    for name in ("config", "datasets", "methods", *more):
+    for name in ("config", "datasets", "methods", "searches", *more):
         path = ROOT / "config" / f"{name}.yaml"
         update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
     return config

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,7 +30,7 @@ SIMULATED = simulate_snapshots(
         "tau": TAU,
         "pairing": "unpaired",
         "initial": {"law": "uniform", "low": -4.0, "high": 4.0},
-        "seeds": 1,
+        "seeds": [0],
     },
     lambda line: None,
 )
@@ -198,6 +200,17 @@ def test_the_zero_energy_has_the_size_of_the_true_gradient():
         expected = 100 * TAU**2 * np.mean(np.sum(gradient**2, axis=1)) / variance
         found = values["zero_energy", "fit", "none", "l2_uvp", time]
         assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_implicit_oracle_stands_where_v_alone_drives_the_data():
+    values = reference_values(SIMULATED)
+    for k, time in enumerate(SIMULATED.time[1:]):
+        cloud = SIMULATED.cloud(0, "test", k)
+        truth = evaluation.true_energy(SIMULATED.truth)
+        expected = metrics.implicit_l2_uvp(truth, cloud, SIMULATED.time[k], TAU)
+        assert values["implicit_oracle", "fit", "implicit", "l2_uvp", time] == expected > 0
+    noisy = dataclasses.replace(SIMULATED, truth=Truth("oakley_ohagan", None, 0.1))
+    assert "implicit_oracle" not in reference_values(noisy).index.get_level_values("method")
 
 
 def test_a_failed_seed_has_no_gradient_error_either():

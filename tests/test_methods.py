@@ -417,6 +417,7 @@ def test_trainings_do_not_share_numbers_with_simulations():
     bits = [jax.random.key_data(key).tobytes() for key in (*simulated, *trained, *later)]
     assert len(set(bits)) == len(bits)
 
+
 def test_fifty_dimensions_stay_usable():
     tau = 0.1
     data, coupling = followed(lambda x, k: x - tau * x, d=50, n=60, steps=1, tau=tau)

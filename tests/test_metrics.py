@@ -133,6 +133,20 @@ def test_l2_uvp_of_a_cloud_that_does_not_vary_is_not_a_number():
     assert np.isnan(metrics.l2_uvp(zero_energy(), truth, np.ones((4, 2)), CLOUD[:, :2], 0.0, 0.1))
 
 
+def test_the_implicit_condition_on_explicit_steps_by_hand_and_through_its_potential():
+    """V = a |x|^2 / 2 moves x to y = (1 - tau a) x; the condition is met by V_hat = a / (1 - tau a) |y|^2 / 2."""
+    a, tau = 3.0, 0.1
+    truth = Energy(static(lambda x: 0.5 * a * jnp.sum(x**2)))
+    met = Energy(static(lambda x: 0.5 * a / (1 - tau * a) * jnp.sum(x**2)))
+    found = metrics.implicit_l2_uvp(truth, CLOUD, 0.0, tau)
+    variance = np.trace(np.cov(CLOUD, rowvar=False))
+    by_hand = 100 * tau**4 * a**4 * np.mean(np.sum(CLOUD**2, axis=1)) / variance
+    np.testing.assert_allclose(found, by_hand, rtol=1e-4)
+    moved = (1 - tau * a) * CLOUD
+    np.testing.assert_allclose(found, metrics.l2_uvp(met, truth, CLOUD, moved, 0.0, tau), rtol=1e-4)
+    assert np.isnan(metrics.implicit_l2_uvp(truth, np.ones((4, 3)), 0.0, tau))
+
+
 def test_symmetric_kl_of_gaussians_against_its_closed_form():
     """KL both ways between N(0, I) and N(m, I) is |m|^2."""
     rng = np.random.default_rng(0)

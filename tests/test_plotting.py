@@ -86,7 +86,7 @@ FIGURES = {
     "level_curves": lambda: plotting.level_curves(
         [landscape(), landscape("beale", failed=True), landscape("relu")], "mlp", columns=2
     ),
-    "schemes": lambda: plotting.schemes(scheme_errors(), METHODS, "zero_energy"),
+    "schemes": lambda: plotting.schemes(scheme_errors(), METHODS, {"zero_energy": "V = 0"}),
 }
 
 

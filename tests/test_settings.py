@@ -33,6 +33,11 @@ couplings:
   exact: {kind: exact}
 densities:
   gmm: {kind: gmm}
+searches:
+  rates:
+    datasets: [raw]
+    methods: [mine]
+    candidates: {learning_rate: [0.1, 0.001], hidden: [[8, 8]]}
 """)
 
 
@@ -55,6 +60,27 @@ def test_landscapes_become_datasets_with_what_they_share_and_what_is_their_own()
     assert (flowers["n_train"], flowers["tau"], sphere["tau"]) == (50, 0.1, 0.5)
     # What nothing mentions comes from the schema.
     assert flowers["steps"] == 5 and flowers["n_test"] is None and flowers["interaction"] is None
+
+
+@pytest.mark.parametrize(("given", "meant"), [(3, [0, 1, 2]), ([11, 4], [11, 4])])
+def test_seeds_are_a_number_or_a_list(given, meant):
+    config = completed(put("datasets/cells/seeds", given))
+    assert config["datasets"]["cells"]["seeds"] == meant
+    # A configuration that is complete stays as it is.
+    again = copy.deepcopy(config)
+    settings.complete(again, SCHEMAS)
+    assert again == config
+
+
+def test_a_search_has_a_method_for_every_combination_of_its_candidates():
+    config = completed()
+    names = ["mine__learning_rate_0_1__hidden_8_8", "mine__learning_rate_0_001__hidden_8_8"]
+    assert list(settings.candidates_of(config, "rates")) == names
+    rates = [config["methods"][name]["learning_rate"] for name in names]
+    assert rates == [0.1, 0.001]
+    first = settings.method_settings(config, names[0], "raw")
+    assert first["hidden"] == [8, 8] and first["epochs"] == 1000
+    assert config["methods"]["mine"]["learning_rate"] == 0.001
 
 
 def test_defaults_are_filled_in_for_every_group():
@@ -123,7 +149,7 @@ MALFORMED = {
     "unknown top-level key": (
         put("dataset", {}),
         "config: unknown key 'dataset'; allowed: couplings, datasets, densities, experiments, "
-        "landscapes, methods, synthetic",
+        "landscapes, methods, searches, synthetic",
     ),
     "missing group": (without("couplings"), "config: 'couplings' is a required property"),
     "landscapes as text": (
@@ -177,7 +203,7 @@ MALFORMED = {
     "unknown key of a dataset": (
         put("datasets/cells/seed", 3),
         "config datasets/cells: unknown key 'seed'; allowed: kind, n_dims, path, seeds, source, "
-        "standardise, train_fraction",
+        "standardise, train_fraction, validation_fraction",
     ),
     "missing key of a dataset": (
         without("datasets/own/time_key"),
@@ -310,6 +336,26 @@ MALFORMED = {
     "unknown key of a coupling": (
         put("couplings/exact/epsilon", 0.1),
         "config couplings/exact: unknown key 'epsilon'; allowed: kind",
+    ),
+    "no seeds": (
+        put("datasets/cells/seeds", 0),
+        "config datasets/cells/seeds: a number of seeds (0 .. seeds - 1), or a list of seeds below",
+    ),
+    "a seed that no generator takes": (
+        put("datasets/cells/seeds", [1, 2**32]),
+        "config datasets/cells/seeds: a number of seeds (0 .. seeds - 1), or a list of seeds below",
+    ),
+    "unknown dataset in a search": (
+        put("searches/rates/datasets", ["cell"]),
+        "config searches/rates/datasets names 'cell'; datasets: cells, ",
+    ),
+    "unknown method in a search": (
+        put("searches/rates/methods", ["my"]),
+        "config searches/rates/methods names 'my'; methods: line, mine",
+    ),
+    "unknown setting in a search": (
+        put("searches/rates/candidates", {"rate": [0.1]}),
+        f"config methods/mine__rate_0_1: unknown key 'rate'; allowed: {METHOD_KEYS}",
     ),
     "unknown kind of density": (
         put("densities/gmm/kind", "kde"),

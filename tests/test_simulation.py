@@ -29,7 +29,7 @@ SETTINGS = {
     "tau": 0.01,
     "pairing": "paired",
     "initial": {"law": "uniform", "low": -4.0, "high": 4.0},
-    "seeds": 2,
+    "seeds": [0, 1],
 }
 
 
@@ -101,7 +101,7 @@ def test_the_scheme_is_euler_maruyama_to_the_last_moment():
 
 @pytest.mark.parametrize("interaction", [None, "styblinski_tang", "gaussian_attraction"])
 def test_every_paired_step_is_the_explicit_formula(interaction):
-    data = simulate_snapshots(SETTINGS | {"interaction": interaction, "seeds": 1})
+    data = simulate_snapshots(SETTINGS | {"interaction": interaction, "seeds": [0]})
     for part in ("train", "test"):
         clouds = data.clouds(0, part)
         for before, after in zip(clouds[:-1], clouds[1:], strict=True):
@@ -133,7 +133,7 @@ def test_an_even_interaction_alone_keeps_the_mean_and_a_quadratic_one_shrinks_to
 
 
 def test_paired_rows_are_one_particle_and_unpaired_rows_are_not():
-    still = SETTINGS | {"potential": "flat", "seeds": 1}
+    still = SETTINGS | {"potential": "flat", "seeds": [0]}
     paired = simulate_snapshots(still).clouds(0, "train")
     assert all(np.array_equal(paired[0], cloud) for cloud in paired)
     unpaired = simulate_snapshots(still | {"pairing": "unpaired"}).clouds(0, "train")
@@ -180,11 +180,15 @@ def test_rows_belong_to_one_part_of_one_seed_and_the_test_draw_is_fresh():
 
 def test_a_seed_is_the_same_whatever_else_is_simulated():
     settings = SETTINGS | {"beta": 0.2, "pairing": "unpaired"}
-    one, three = (simulate_snapshots(settings | {"seeds": seeds}) for seeds in (1, 3))
+    one, three = (
+        simulate_snapshots(settings | {"seeds": seeds}) for seeds in ([7], [2, 2**32 - 1, 7])
+    )
+    assert three.seed.tolist() == [2, 2**32 - 1, 7]
     for part in ("train", "test"):
-        for a, b in zip(one.clouds(0, part), three.clouds(0, part), strict=True):
+        for a, b in zip(one.clouds(0, part), three.clouds(2, part), strict=True):
             np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(simulate_snapshots(settings | {"seeds": 1}).x, one.x)
+        assert not np.array_equal(three.cloud(0, part, 0), three.cloud(1, part, 0))
+    np.testing.assert_array_equal(simulate_snapshots(settings | {"seeds": [7]}).x, one.x)
 
 
 def test_initial_laws():
@@ -210,7 +214,7 @@ def test_initial_laws():
         ({"n_test": 0}, "n_test is 0; it must be at least 2"),
         ({"steps": 0}, "steps is 0"),
         ({"tau": 0.0}, "tau is 0.0"),
-        ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": []}, r"seeds is \[\]"),
         ({"pairing": "both"}, "pairing is 'both'; allowed: paired, unpaired"),
         ({"initial": {"law": "cauchy"}}, "'cauchy'; allowed: uniform, normal"),
         ({"initial": {"law": "normal", "mean": 0.0}}, r"normal takes \['law', 'mean', 'std'\]"),

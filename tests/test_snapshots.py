@@ -26,6 +26,18 @@ def test_a_seed_gives_its_own_split_whatever_the_other_seeds_are():
     assert not np.array_equal(several.train[0], several.train[1])
 
 
+def test_a_validation_split_stays_within_the_train_rows_of_the_same_seed():
+    rng = np.random.default_rng(0)
+    x, time = rng.normal(size=(90, 2)), np.repeat([0.0, 1.0], [50, 40])
+    whole = snapshots.split(x, time, [0, 7], 0.6)
+    inner = snapshots.split(x, time, [0, 7], 0.6, 0.2)
+    np.testing.assert_array_equal(inner.train | inner.test, whole.train)
+    assert not (inner.test & whole.test).any()
+    assert [[len(inner.rows(s, "test", k)) for k in (0, 1)] for s in (0, 1)] == [[6, 5]] * 2
+    with pytest.raises(ValueError, match="validation_fraction is 1.0; it must lie between 0 and 1"):
+        snapshots.split(x, time, [0], 0.6, 1.0)
+
+
 def test_snapshots_are_the_distinct_times_in_order():
     time = np.array([4.0, 1.0, 1.0, 4.0, 1.0, 4.0, 2.5, 2.5, 2.5, 2.5, 4.0, 1.0])
     x = np.arange(24.0).reshape(12, 2)

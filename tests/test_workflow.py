@@ -278,7 +278,10 @@ def test_an_own_h5ad_gives_potential_drift_and_forecast(tmp_path):
         ("methods: {jkonet_star: {epoch: 5}}", "config methods/jkonet_star: unknown key 'epoch'"),
         ("synthetic: {tau: -1}", "less than or equal to the minimum of 0"),
         ("datasets: {x: {kind: csv}}", "config datasets/x: kind is 'csv'; it must be one of"),
-        ("experiments: {potentials: {methods: [jko]}}", "experiments/potentials/methods names 'jko'"),
+        (
+            "experiments: {potentials: {methods: [jko]}}",
+            "experiments/potentials/methods names 'jko'",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_sentence(tmp_path, extra, sentence):

@@ -179,6 +179,28 @@ def all_metrics():
     return list(dict.fromkeys(paths))
 
 
+def search_candidates(wildcards):
+    """Candidates of a search: name -> its method, what it changes in words, and its scheme."""
+    changed = config["searches"][wildcards.search]["candidates"]
+    return {
+        name: {
+            "method": name.split("__")[0],
+            "candidate": ", ".join(f"{key} {entry[key]}" for key in changed),
+            "scheme": entry["scheme"],
+        }
+        for name, entry in settings.candidates_of(config, wildcards.search).items()
+    }
+
+
+def search_metrics(wildcards):
+    """Metrics of every candidate of a search on its datasets, and of the references."""
+    return expand(
+        "results/{dataset}/{method}/metrics.tsv",
+        dataset=config["searches"][wildcards.search]["datasets"],
+        method=[*settings.candidates_of(config, wildcards.search), "reference"],
+    )
+
+
 # Benchmark task -> what it runs on; what it does stands in scripts/benchmark.py.
 BENCHMARKS = {
     "train_particles": {

@@ -60,7 +60,14 @@ rule table_potentials:
     params:
         datasets=experiment_datasets("potentials"),
         methods={name: config["methods"][name] for name in experiment_methods("potentials")},
-        references=["oracle", "zero_energy", "identity", "mean_shift", "sampling_floor"],
+        references=[
+            "oracle",
+            "implicit_oracle",
+            "zero_energy",
+            "identity",
+            "mean_shift",
+            "sampling_floor",
+        ],
         code=code("table_potentials"),
     script:
         "../scripts/table_potentials.py"
@@ -180,7 +187,7 @@ rule figure_schemes:
     params:
         pairing="paired",
         methods={name: config["methods"][name] for name in experiment_methods("potentials")},
-        reference="zero_energy",
+        references={"zero_energy": "V = 0", "implicit_oracle": "exact implicit condition"},
         code=code("figure_schemes"),
     script:
         "../scripts/figure_schemes.py"

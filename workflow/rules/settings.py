@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
+import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 
@@ -12,7 +14,12 @@ from jsonschema import Draft202012Validator, validators
 
 PAIRINGS = ("paired", "unpaired")
 # Each group of entries, and the schema of one entry.
-GROUPS = {"datasets": "dataset", "methods": "method", "couplings": "coupling", "densities": "density"}
+GROUPS = {
+    "datasets": "dataset",
+    "methods": "method",
+    "couplings": "coupling",
+    "densities": "density",
+}
 
 # JSON takes 20.0 for an integer; Python's range does not.
 _Validator = validators.extend(
@@ -42,10 +49,15 @@ def complete(config: MutableMapping, schemas: Path) -> None:
             shared = {"kind": "synthetic", "potential": landscape, "pairing": pairing}
             own = config["datasets"].get(f"{landscape}_{pairing}", {})
             config["datasets"][f"{landscape}_{pairing}"] = {**config["synthetic"], **shared, **own}
+    for name in config["searches"]:
+        config["methods"] |= candidates_of(config, name)
     for group, schema in GROUPS.items():
         for name, entry in config[group].items():
             place = f"{group}/{name}"
             _check(entry, _schema_of(entry, schema, schemas, place), place)
+    for entry in config["datasets"].values():
+        if isinstance(entry["seeds"], int):
+            entry["seeds"] = list(range(entry["seeds"]))
     for name, method in config["methods"].items():
         _check_names(config, method, f"methods/{name}")
         for dataset, changes in method.get("overrides", {}).items():
@@ -64,15 +76,19 @@ def complete(config: MutableMapping, schemas: Path) -> None:
             _check(settings, _schema_of(settings, "method", schemas, place), place)
             _check_names(config, settings, place)
     for name, experiment in config["experiments"].items():
-        for key, allowed, found in (
-            ("datasets", config["datasets"], datasets_of(config, name)),
-            ("methods", config["methods"], experiment["methods"]),
-        ):
-            unknown = [entry for entry in found if entry not in allowed]
-            if unknown:
-                raise SettingsError(
-                    f"config experiments/{name}/{key} names {unknown[0]!r}; {key}: {_names(allowed)}"
-                )
+        place = f"experiments/{name}"
+        _check_known(datasets_of(config, name), config["datasets"], f"{place}/datasets")
+        _check_known(experiment["methods"], config["methods"], f"{place}/methods")
+    for name, search in config["searches"].items():
+        _check_known(search["datasets"], config["datasets"], f"searches/{name}/datasets")
+
+
+def _check_known(names: Iterable[str], allowed: Iterable[str], place: str) -> None:
+    """Names in a list of the configuration must be those of entries."""
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
+        kind = place.rpartition("/")[2]
+        raise SettingsError(f"config {place} names {unknown[0]!r}; {kind}: {_names(allowed)}")
 
 
 def _check_names(config: Mapping, method: Mapping, place: str) -> None:
@@ -96,9 +112,29 @@ def datasets_of(config: Mapping, experiment: str) -> list[str]:
     return list(found)
 
 
+def candidates_of(config: Mapping, search: str) -> dict[str, dict]:
+    """Methods that a search compares: name -> settings, one for every combination of its candidates."""
+    entry = config["searches"][search]
+    _check_known(entry["methods"], config["methods"], f"searches/{search}/methods")
+    found = {}
+    for method in entry["methods"]:
+        base = {
+            key: value for key, value in config["methods"][method].items() if key != "overrides"
+        }
+        for values in itertools.product(*entry["candidates"].values()):
+            changes = dict(zip(entry["candidates"], values, strict=True))
+            words = [method, *(f"{key}_{value}" for key, value in changes.items())]
+            found["__".join(re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_") for word in words)] = {
+                **base, **changes
+            }  # fmt: skip
+    return found
+
+
 def method_settings(config: Mapping, method: str, dataset: str) -> dict:
     """Settings of a method on a dataset: its own, with those under `overrides` for this dataset over them."""
-    settings = {key: value for key, value in config["methods"][method].items() if key != "overrides"}
+    settings = {
+        key: value for key, value in config["methods"][method].items() if key != "overrides"
+    }
     return settings | config["methods"][method].get("overrides", {}).get(dataset, {})
 
 
@@ -109,7 +145,9 @@ def _schema_of(entry: Mapping, group: str, schemas: Path, place: str) -> Path:
     )
     kind = entry.get("kind") if isinstance(entry, Mapping) else None
     if kind not in kinds:
-        raise SettingsError(f"config {place}: kind is {kind!r}; it must be one of {', '.join(kinds)}")
+        raise SettingsError(
+            f"config {place}: kind is {kind!r}; it must be one of {', '.join(kinds)}"
+        )
     return schemas / f"{group}_{kind}.schema.yaml"
 
 

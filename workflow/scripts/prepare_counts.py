@@ -10,5 +10,5 @@ with open(snakemake.log[0], "w") as log:
     cells = preprocess(counts, settings)
     print(f"after the filters: {cells.n_obs} cells, {cells.n_vars} genes", file=log)
     x, time = cells.obsm["X_pca"], cells.obs["time"].to_numpy()
-    seeds = range(settings["seeds"])
-    save(split(x, time, seeds, settings["train_fraction"]), snakemake.output.snapshots)
+    fractions = settings["train_fraction"], settings["validation_fraction"]
+    save(split(x, time, settings["seeds"], *fractions), snakemake.output.snapshots)

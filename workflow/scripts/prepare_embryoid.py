@@ -7,5 +7,5 @@ settings = snakemake.params.dataset
 with open(snakemake.log[0], "w") as log:
     cells = load(snakemake.input[0], settings["n_dims"], settings["standardise"])
     print(f"{snakemake.input[0]}: {len(cells.x)} cells in {cells.x.shape[1]} dimensions", file=log)
-    seeds = range(settings["seeds"])
-    save(split(cells.x, cells.time, seeds, settings["train_fraction"]), snakemake.output.snapshots)
+    fractions = settings["train_fraction"], settings["validation_fraction"]
+    save(split(cells.x, cells.time, settings["seeds"], *fractions), snakemake.output.snapshots)

@@ -15,5 +15,5 @@ with open(snakemake.log[0], "w") as log:
     print(
         f"{snakemake.input.cells}: {len(cells.x)} cells in {cells.x.shape[1]} dimensions", file=log
     )
-    seeds = range(settings["seeds"])
-    save(split(cells.x, cells.time, seeds, settings["train_fraction"]), snakemake.output.snapshots)
+    fractions = settings["train_fraction"], settings["validation_fraction"]
+    save(split(cells.x, cells.time, settings["seeds"], *fractions), snakemake.output.snapshots)

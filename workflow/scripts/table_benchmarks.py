@@ -1,9 +1,9 @@
 """Rule table_benchmarks: seconds and memory of all tasks."""
 
-from jko import tables
+from jko import readable, tables
 
 table = tables.benchmarks(snakemake.params.tasks, snakemake.input.phases, snakemake.input.runs)
-text = tables.markdown(table)
-tables.write(table, text, snakemake.output.tsv, snakemake.output.md)
+text = readable.markdown(table)
+readable.write(table, text, snakemake.output.tsv, snakemake.output.md)
 with open(snakemake.log[0], "w") as log:
     print(text, file=log)

@@ -1,6 +1,6 @@
 """Rule table_potentials: the errors on every simulated landscape, paired and unpaired."""
 
-from jko import tables
+from jko import readable, tables
 
 TITLES = {
     "w1": "One-step EMD (dimensionless)",
@@ -12,7 +12,7 @@ TITLES = {
 metrics = tables.read_metrics(snakemake.input.metrics)
 params = snakemake.params
 table = tables.landscapes(metrics, params.datasets, params.methods, params.references)
-text = tables.sections(table, TITLES)
-tables.write(table, text, snakemake.output.tsv, snakemake.output.md)
+text = readable.sections(table, TITLES, ["landscape"], ["method", "scheme"], by="pairing")
+readable.write(table, text, snakemake.output.tsv, snakemake.output.md)
 with open(snakemake.log[0], "w") as log:
     print(text, file=log)

@@ -1,6 +1,6 @@
 """Rule table_summary: what every dataset of the run is, or why it was left out."""
 
-from jko import snapshots, tables
+from jko import readable, snapshots, tables
 
 params = snakemake.params
 shapes = {}
@@ -8,7 +8,7 @@ for dataset, path in zip(params.datasets, snakemake.input.snapshots, strict=True
     data = snapshots.load(path)
     shapes[dataset] = (len(data.time), len(data.x), data.dimension)
 table = tables.summary(params.kinds, shapes, params.left_out)
-text = tables.markdown(table)
-tables.write(table, text, snakemake.output.tsv, snakemake.output.md)
+text = readable.markdown(table)
+readable.write(table, text, snakemake.output.tsv, snakemake.output.md)
 with open(snakemake.log[0], "w") as log:
     print(text, file=log)

@@ -15,7 +15,6 @@ import numpy as np
 from jko.files import atomic_path
 from jko.snapshots import Snapshots
 
-
 # Seeds the blocks of minibatches apart from every other use of a dataset's seeds.
 _STREAM = 2
 # Numbers in a cost matrix; an exact plan needs several such matrices in memory.

@@ -104,8 +104,14 @@ def fit_mixtures(
             random_state=int(snapshots.seed[s]),
         ).fit(cloud)
         if not model.converged_:
-            raise RuntimeError(f"Gaussian mixture of snapshot {k}: EM did not converge in 2000 steps")
-        weight[s, k], mean[s, k], covariance[s, k] = model.weights_, model.means_, model.covariances_
+            raise RuntimeError(
+                f"Gaussian mixture of snapshot {k}: EM did not converge in 2000 steps"
+            )
+        weight[s, k], mean[s, k], covariance[s, k] = (
+            model.weights_,
+            model.means_,
+            model.covariances_,
+        )
         report(
             f"seed {snapshots.seed[s]} snapshot {k}: mean log density {model.score(cloud):.4f}, "
             f"smallest weight {model.weights_.min():.3g}"

@@ -16,7 +16,7 @@ from jax.tree_util import Partial
 
 from jko import kernels, potentials
 from jko.energies import Energy, static, zero_energy
-from jko.metrics import bw2_uvp, l2_uvp, symmetric_kl, w1
+from jko.metrics import bw2_uvp, implicit_l2_uvp, l2_uvp, symmetric_kl, w1
 from jko.prediction import Predictions, predict
 from jko.snapshots import Snapshots, Truth
 from jko.solvers import STEPS, Scheme
@@ -77,10 +77,14 @@ def evaluate_fit(
     One-step-ahead is reported for both schemes; the rollout and the error of the gradient for the scheme
     that the learning assumed.
     """
-    for s, (energy, predicted, reason) in enumerate(zip(energies, predictions, status, strict=True)):
+    for s, (energy, predicted, reason) in enumerate(
+        zip(energies, predictions, status, strict=True)
+    ):
         for name in STEPS:
             clouds = None if predicted is None else predicted.one_step[name]
-            yield from _cloud_numbers(snapshots, s, method, "one_step", name, clouds, reason, workers)
+            yield from _cloud_numbers(
+                snapshots, s, method, "one_step", name, clouds, reason, workers
+            )
         clouds = None if predicted is None else predicted.rollout
         yield from _cloud_numbers(snapshots, s, method, "rollout", scheme, clouds, reason, workers)
         if snapshots.truth is not None:
@@ -92,8 +96,9 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
 
     sampling_floor: train snapshot k + 1, subsampled to the size of test snapshot k. identity: nothing
     moves. mean_shift: test snapshot k moved by the difference of the train means. For simulations also
-    oracle: the true dynamics, by the Euler step that made the data; and zero_energy: the error of the
-    gradient of V = 0.
+    oracle: the true dynamics, by the Euler step that made the data; zero_energy: the error of the
+    gradient of V = 0; and, where V alone drives the data, implicit_oracle: the error of the potential that
+    meets the implicit condition of every step exactly, grad V_hat(x - tau grad V(x)) = grad V(x).
     """
     intervals = range(len(snapshots.time) - 1)
     for s in range(len(snapshots.seed)):
@@ -124,6 +129,8 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
             ):
                 yield from _cloud_numbers(snapshots, s, "oracle", mode, "explicit", clouds, "ok")
             yield from _gradient_numbers(snapshots, s, "zero_energy", "none", zero_energy(), "ok")
+            if truth.interaction is None and truth.beta == 0:
+                yield from _implicit_oracle(snapshots, s)
 
 
 def _cloud_numbers(
@@ -167,20 +174,32 @@ def lost(predicted: np.ndarray, snapshots: Snapshots) -> str:
 def _gradient_numbers(
     snapshots: Snapshots, s: int, method: str, scheme: str, energy: Energy | None, reason: str
 ) -> Iterator[Number]:
-    """L2-UVP of each interval against the simulated potential."""
+    """L2-UVP of each interval against the simulated potential; without an energy, NaN with the reason."""
     truth = true_energy(snapshots.truth)
     for k, tau in enumerate(snapshots.tau):
         value, why = float("nan"), reason
         if energy is not None:
             here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
             t = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1]
-            value = l2_uvp(energy, truth, here, there, t, tau)
-            if not np.isfinite(value):
-                value, why = float("nan"), "l2_uvp is not finite"
-            else:
-                why = ""
-        seed, t_next = int(snapshots.seed[s]), snapshots.time[k + 1]
-        yield Number(method, seed, "fit", scheme, "l2_uvp", t_next, value, why)
+            value, why = l2_uvp(energy, truth, here, there, t, tau), ""
+        yield _gradient_number(snapshots, s, method, scheme, k, value, why)
+
+
+def _implicit_oracle(snapshots: Snapshots, s: int) -> Iterator[Number]:
+    """L2-UVP of each interval of the potential that meets the implicit condition exactly."""
+    truth = true_energy(snapshots.truth)
+    for k, tau in enumerate(snapshots.tau):
+        value = implicit_l2_uvp(truth, snapshots.cloud(s, "test", k), snapshots.time[k], tau)
+        yield _gradient_number(snapshots, s, "implicit_oracle", "implicit", k, value, "")
+
+
+def _gradient_number(
+    snapshots: Snapshots, s: int, method: str, scheme: str, k: int, value: float, reason: str
+) -> Number:
+    if not np.isfinite(value):
+        value, reason = float("nan"), reason or "l2_uvp is not finite"
+    seed, t_next = int(snapshots.seed[s]), snapshots.time[k + 1]
+    return Number(method, seed, "fit", scheme, "l2_uvp", t_next, value, reason)
 
 
 def table(numbers: Iterable[Number], dataset: str, manifest: str) -> pd.DataFrame:

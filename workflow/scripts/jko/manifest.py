@@ -35,7 +35,9 @@ def of_fit(
         **names,
         "settings": dict(settings),
         "seeds": {str(seed): state for seed, state in zip(seeds, status, strict=True)},
-        "inputs": {name: {"path": str(path), "sha256": sha256(path)} for name, path in inputs.items()},
+        "inputs": {
+            name: {"path": str(path), "sha256": sha256(path)} for name, path in inputs.items()
+        },
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "machine": platform.machine(),

@@ -48,7 +48,9 @@ def coupled_pairs(
     of_seed = coupling.s == s
     k, i, j = coupling.k[of_seed], coupling.i[of_seed], coupling.j[of_seed]
     if not (snapshots.train[s, i].all() and snapshots.train[s, j].all()):
-        raise ValueError(f"the coupling of seed {snapshots.seed[s]} holds rows that are not train rows")
+        raise ValueError(
+            f"the coupling of seed {snapshots.seed[s]} holds rows that are not train rows"
+        )
     x, y = snapshots.x[i], snapshots.x[j]
     weight = coupling.weight[of_seed]
     columns = Pairs(

@@ -350,13 +350,15 @@ def _particles(axis: Axes, landscape: Landscape) -> None:
 
 
 @styled
-def schemes(errors: pd.DataFrame, methods: Mapping[str, Mapping], reference: str) -> Figure:
+def schemes(
+    errors: pd.DataFrame, methods: Mapping[str, Mapping], references: Mapping[str, str]
+) -> Figure:
     """The error of the learned energy per landscape: colour by scheme, marker by kind of method.
 
     Args:
         errors: columns landscape, method, mean, std, n_failed of l2_uvp (%); one row per pair.
         methods: {name: settings with `scheme`} of the methods to draw.
-        reference: the method of `errors` that is drawn as a tick, V = 0.
+        references: {name: label} of other rows of `errors`, drawn as ticks.
     """
     names = list(dict.fromkeys(errors["landscape"]))
     figure = Figure(figsize=(COLUMN, 1.0 + 0.2 * len(names)), layout="constrained")
@@ -364,13 +366,13 @@ def schemes(errors: pd.DataFrame, methods: Mapping[str, Mapping], reference: str
     family = families(methods)
     kinds = list(dict.fromkeys(settings["scheme"] for settings in methods.values()))
     shift = np.linspace(-0.27, 0.27, len(methods)) if len(methods) > 1 else [0.0]
-    tick = {"marker": "|", "ms": 8, "mew": 1.2, "color": BLACK, "ls": ""}
     drawn = []
     for (name, settings), move in zip(methods.items(), shift, strict=True):
         colour = (VERMILLION, BLUE, GREEN)[kinds.index(settings["scheme"]) % 3]
         style = {"marker": _MARKERS[family[name] % len(_MARKERS)], "color": colour, "ls": ""}
         drawn.append((name, move, style))
-    drawn.append((reference, 0.0, tick))
+    for name, colour in zip(references, (BLACK, ORANGE), strict=False):
+        drawn.append((name, 0.0, {"marker": "|", "ms": 8, "mew": 1.4, "color": colour, "ls": ""}))
     axis.set_xscale("log", nonpositive="clip")
     for name, move, style in drawn:
         rows = errors[errors["method"] == name].set_index("landscape").reindex(names)
@@ -393,7 +395,8 @@ def schemes(errors: pd.DataFrame, methods: Mapping[str, Mapping], reference: str
     axis.grid(axis="y", color="#E4E4E4", lw=5, zorder=0)
     axis.set_axisbelow(True)
     axis.tick_params(axis="y", length=0)
-    handles = [Line2D([], [], label=name, **style) for name, _, style in drawn]
-    handles[-1].set_label(reference.replace("_", " ") + " (V = 0)")
+    handles = [
+        Line2D([], [], label=references.get(name, name), **style) for name, _, style in drawn
+    ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, columnspacing=1.0)
     return figure

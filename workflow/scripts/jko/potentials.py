@@ -158,9 +158,7 @@ def double_exponential(v: Array) -> Array:
     with an s that is not defined. Read as the twin of the first term it is smooth, and V is even.
     """
     sigma, m = 20, 3
-    return 200 * (
-        jnp.exp(-jnp.sum((v - m) ** 2) / sigma) + jnp.exp(-jnp.sum((v + m) ** 2) / sigma)
-    )
+    return 200 * (jnp.exp(-jnp.sum((v - m) ** 2) / sigma) + jnp.exp(-jnp.sum((v + m) ** 2) / sigma))
 
 
 @register

@@ -15,7 +15,6 @@ from jko.files import atomic_path
 from jko.snapshots import Snapshots
 from jko.solvers import STEPS, Scheme, step
 
-
 _STREAM = 4
 
 

@@ -140,14 +140,14 @@ def _population(
 def simulate_snapshots(
     settings: Mapping[str, Any], report: Callable[[str], None] = lambda line: None
 ) -> Snapshots:
-    """Simulate a dataset with seeds 0 .. S-1, each with rows of its own and its own random key.
+    """Simulate a dataset of S seeds, each with rows of its own and its own random key.
 
     Rows are ordered by seed, then part (train, test), then snapshot, then particle.
 
     Args:
         settings: potential, a registered name; interaction, a registered name or None; beta,
             dimension, n_train, n_test, steps, tau, pairing and initial as in :func:`simulate`; and
-            seeds, their number S.
+            seeds, a sequence of S numbers.
         report: receives one line for every seed that is done.
 
     Raises:
@@ -156,7 +156,7 @@ def simulate_snapshots(
     missing = [name for name in _SETTINGS if name not in settings]
     if missing:
         raise ValueError(f"simulation settings {missing} are missing; found {sorted(settings)}")
-    if settings["seeds"] < 1:
+    if not len(settings["seeds"]):
         raise ValueError(f"seeds is {settings['seeds']}; at least one seed is needed")
     truth = Truth(settings["potential"], settings["interaction"], float(settings["beta"]))
     potential = potentials.get(truth.potential)
@@ -164,7 +164,7 @@ def simulate_snapshots(
     keywords = {name: settings[name] for name in _SETTINGS[3:-1]}
 
     clouds, snapshot, owner, is_test = [], [], [], []
-    for seed in range(settings["seeds"]):
+    for s, seed in enumerate(settings["seeds"]):
         key = jax.random.key(seed)
         populations = simulate(key, potential, interaction, truth.beta, **keywords)
         for part, cloud in enumerate(populations):
@@ -173,16 +173,16 @@ def simulate_snapshots(
             rows = x.shape[0] * x.shape[1]
             clouds.append(x.reshape(rows, -1))
             snapshot.append(np.repeat(np.arange(x.shape[0]), x.shape[1]))
-            owner.append(np.full(rows, seed))
+            owner.append(np.full(rows, s))
             is_test.append(np.full(rows, bool(part)))
         report(_summary(seed, truth, clouds[-2:], settings))
-    belongs = np.arange(settings["seeds"])[:, None] == np.concatenate(owner)[None, :]  # (S, n)
+    belongs = np.arange(len(settings["seeds"]))[:, None] == np.concatenate(owner)[None, :]  # (S, n)
     test = np.concatenate(is_test)[None, :]  # (1, n)
     return Snapshots(
         x=np.concatenate(clouds),
         snapshot=np.concatenate(snapshot),
         time=settings["tau"] * np.arange(settings["steps"] + 1, dtype=np.float64),
-        seed=np.arange(settings["seeds"]),
+        seed=np.asarray(settings["seeds"], dtype=np.int64),
         train=belongs & ~test,
         test=belongs & test,
         truth=truth,

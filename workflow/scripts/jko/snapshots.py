@@ -95,7 +95,9 @@ def validate(snapshots: Snapshots) -> None:
         raise ValueError(f"seeds {seed.tolist()} must be distinct, and at least one")
     for name, mask in (("train", snapshots.train), ("test", snapshots.test)):
         if mask.shape != (len(seed), len(x)) or mask.dtype != bool:
-            raise ValueError(f"{name} must be bool of shape {(len(seed), len(x))}, not {mask.shape}")
+            raise ValueError(
+                f"{name} must be bool of shape {(len(seed), len(x))}, not {mask.shape}"
+            )
     if np.any(snapshots.train & snapshots.test):
         raise ValueError("a row is in train and in test under the same seed")
     for s, k in np.ndindex(len(seed), len(time)):
@@ -107,7 +109,11 @@ def validate(snapshots: Snapshots) -> None:
 
 
 def split(
-    x: np.ndarray, time: np.ndarray, seeds: Sequence[int], train_fraction: float
+    x: np.ndarray,
+    time: np.ndarray,
+    seeds: Sequence[int],
+    train_fraction: float,
+    validation_fraction: float | None = None,
 ) -> Snapshots:
     """Split observed particles at random within each snapshot, once per seed.
 
@@ -116,28 +122,41 @@ def split(
         time: (n,) time of each particle; its distinct values are the snapshots.
         seeds: the seeds; each gives its own split, with the same number of train rows per snapshot.
         train_fraction: share of each snapshot that trains, rounded down; the rest is the test part.
+        validation_fraction: share of each snapshot's train rows, rounded up, that is measured on in place of
+            the test rows, which then belong to neither part: settings can be chosen without them.
 
     Raises:
         ValueError: a snapshot leaves fewer than 2 particles to either part, or the input is not finite.
     """
-    if not 0 < train_fraction < 1:
-        raise ValueError(f"train_fraction is {train_fraction}; it must lie between 0 and 1")
+    for name, value in (
+        ("train_fraction", train_fraction),
+        ("validation_fraction", validation_fraction),
+    ):
+        if value is not None and not 0 < value < 1:
+            raise ValueError(f"{name} is {value}; it must lie between 0 and 1")
     if not np.all(np.isfinite(time)):
-        raise ValueError(f"times must be finite numbers, found {time[~np.isfinite(time)][:3].tolist()}")
+        raise ValueError(
+            f"times must be finite numbers, found {time[~np.isfinite(time)][:3].tolist()}"
+        )
     times, snapshot = np.unique(time, return_inverse=True)
     train = np.zeros((len(seeds), len(x)), dtype=bool)
+    test = np.zeros_like(train)
     for s, seed in enumerate(seeds):
         rng = np.random.default_rng(seed)
         for k in range(len(times)):
             rows = rng.permutation(np.flatnonzero(snapshot == k))
-            train[s, rows[: int(train_fraction * len(rows))]] = True
+            learnt, measured = np.split(rows, [int(train_fraction * len(rows))])
+            if validation_fraction is not None:
+                learnt, measured = np.split(learnt, [int((1 - validation_fraction) * len(learnt))])
+            train[s, learnt] = True
+            test[s, measured] = True
     return Snapshots(
         x=np.asarray(x, dtype=np.float64),
         snapshot=snapshot.astype(np.int64),
         time=times.astype(np.float64),
         seed=np.asarray(seeds, dtype=np.int64),
         train=train,
-        test=~train,
+        test=test,
     )
 
 

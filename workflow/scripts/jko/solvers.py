@@ -114,7 +114,9 @@ def implicit_euler_step(
     for _ in range(1 if energy.interaction is None else sweeps):
         potential = field(predicted)
         predicted = jax.lax.map(
-            lambda x, v=potential: proximal_point(v, x, tau), cloud, batch_size=min(n, _BLOCK_PARTICLES)
+            lambda x, v=potential: proximal_point(v, x, tau),
+            cloud,
+            batch_size=min(n, _BLOCK_PARTICLES),
         )
     return predicted + _noise(energy, key, cloud, tau)
 

@@ -1,7 +1,7 @@
 """The long metrics turned into tables: means over seeds, with what failed counted and named.
 
-A table is tidy (one number per row) with the columns of :data:`STATISTICS` behind its keys; a
-readable one (`0.608 ± 0.012`) is pivoted from it by :func:`wide` and written by :func:`markdown`.
+A table is tidy (one number per row) with the columns of :data:`STATISTICS` behind its keys;
+:mod:`jko.readable` makes text of it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jko.files import atomic_path
-
-METRICS_COLUMNS = (
-    "dataset method seed mode scheme metric time value reason manifest".split()
-)
+METRICS_COLUMNS = "dataset method seed mode scheme metric time value reason manifest".split()
 STATISTICS = "mean std n n_failed reason".split()
 MEAN = "mean over intervals"
 NO_ROW = "no row in the metrics"
@@ -187,35 +183,85 @@ def landscapes(
             raise ValueError(
                 f"dataset {dataset!r} must be named {{landscape}}_paired or {{landscape}}_unpaired"
             )
-        for metric, mode in _MODES.items():
-            rows = select(metrics, dataset=dataset, mode=mode, metric=metric)
-            if rows.empty:
-                raise ValueError(f"the metrics hold no {mode} {metric} of dataset {dataset!r}")
-            # A number over all times counts only where there are none per time.
-            per_time = rows["time"].notna()
-            rows = rows[per_time] if per_time.any() else rows.assign(time=0.0)
-            if mode == "fit":
-                # Nothing is predicted: an energy stands under the scheme that it was learned with.
-                own = {name: settings.get("scheme") for name, settings in methods.items()}
-                rows = rows.assign(scheme=rows["method"].map(own).fillna(rows["scheme"]))
-            seeds, times = sorted(rows["seed"].unique()), sorted(rows["time"].unique())
-            oracle, _ = by_seed(select(rows, method="oracle"), seeds, times)
-            oracle = oracle.mean(axis=1, skipna=False)
-            measured = [name for name in references if (rows["method"] == name).any()]
-            for method, scheme in order(rows, methods, measured):
-                values, reasons = by_seed(select(rows, method=method, scheme=scheme), seeds, times)
-                column = values.mean(axis=1, skipna=False)
-                key = {"landscape": landscape, "pairing": pairing}
-                key |= {"method": method, "scheme": scheme}
-                table.append(key | {"metric": metric} | statistics(column, reasons))
-                if metric == "w1":
-                    excess = statistics(column - oracle, reasons | _without(oracle))
-                    table.append(key | {"metric": "w1_excess"} | excess)
+        key = {"landscape": landscape, "pairing": pairing}
+        for metric in _MODES:
+            found = errors(metrics, dataset, metric, methods, references)
+            if not found:
+                raise ValueError(
+                    f"the metrics hold no {_MODES[metric]} {metric} of dataset {dataset!r}"
+                )
+            table += [key | row for row in found]
     return pd.DataFrame(table)
+
+
+def errors(
+    metrics: pd.DataFrame,
+    dataset: str,
+    metric: str,
+    methods: Mapping[str, Mapping],
+    references: Sequence[str],
+) -> list[dict]:
+    """One metric on one dataset: the mean over times per seed, then statistics over seeds.
+
+    Returns:
+        A row with method, scheme, metric and :data:`STATISTICS` for every method and every reference that was
+        measured; behind each w1, where there is an oracle, its excess over that of the same seed. None where
+        the metric was not measured.
+    """
+    mode = _MODES[metric]
+    rows = select(metrics, dataset=dataset, mode=mode, metric=metric)
+    if rows.empty:
+        return []
+    # A number over all times counts only where there are none per time.
+    per_time = rows["time"].notna()
+    rows = rows[per_time] if per_time.any() else rows.assign(time=0.0)
+    if mode == "fit":
+        # Nothing is predicted: an energy stands under the scheme that it was learned with.
+        own = {name: settings.get("scheme") for name, settings in methods.items()}
+        rows = rows.assign(scheme=rows["method"].map(own).fillna(rows["scheme"]))
+    seeds, times = sorted(rows["seed"].unique()), sorted(rows["time"].unique())
+    oracle, _ = by_seed(select(rows, method="oracle"), seeds, times)
+    oracle = oracle.mean(axis=1, skipna=False)
+    measured = [name for name in references if (rows["method"] == name).any()]
+    table = []
+    for method, scheme in order(rows, methods, measured):
+        values, reasons = by_seed(select(rows, method=method, scheme=scheme), seeds, times)
+        column = values.mean(axis=1, skipna=False)
+        key = {"method": method, "scheme": scheme}
+        table.append(key | {"metric": metric} | statistics(column, reasons))
+        if metric == "w1" and "oracle" in measured:
+            excess = statistics(column - oracle, reasons | _without(oracle))
+            table.append(key | {"metric": "w1_excess"} | excess)
+    return table
 
 
 def _without(oracle: pd.Series) -> dict[int, str]:
     return {int(seed): "no oracle to compare with" for seed in oracle.index[oracle.isna()]}
+
+
+def search(
+    metrics: pd.DataFrame, datasets: Sequence[str], candidates: Mapping[str, Mapping]
+) -> pd.DataFrame:
+    """Errors of every candidate of a search by its own scheme, and of what needs no learning.
+
+    Args:
+        candidates: {name: {method, candidate (its settings in words), scheme}}.
+
+    Returns:
+        Columns dataset, method, candidate, scheme, metric, then :data:`STATISTICS`.
+    """
+    references = ["oracle", "zero_energy", "sampling_floor", "mean_shift"]
+    table = []
+    for dataset in datasets:
+        for metric in _MODES:
+            for row in errors(metrics, dataset, metric, candidates, references):
+                of = candidates.get(row["method"], {"candidate": "", "scheme": row["scheme"]})
+                if row["scheme"] == of["scheme"]:
+                    name = {"method": of.get("method", row["method"]), "candidate": of["candidate"]}
+                    table.append({"dataset": dataset} | row | name)
+    frame = pd.DataFrame(table)
+    first = ["dataset", "method", "candidate", "scheme", "metric"]
+    return frame[[*first, *STATISTICS]]
 
 
 def summary(
@@ -275,74 +321,3 @@ def benchmarks(
             rows.append((task, phase, value, value, value, 1, float("nan")))
     names = ["task", "phase", "median_s", "min_s", "max_s", "runs", "max_rss_mb"]
     return pd.DataFrame(rows, columns=names).round(2)
-
-
-def number(mean: float, std: float) -> str:
-    """`mean ± std` to three decimals, or to three digits of a number that is small or large."""
-    if mean == 0 or 0.1 <= abs(mean) < 1e3:
-        return f"{mean:.3f}" + ("" if np.isnan(std) else f" ± {std:.3f}")
-    return f"{mean:.2e}" + ("" if np.isnan(std) else f" ± {std:.0e}")
-
-
-def cell(row: Mapping) -> str:
-    """One number of a readable table; a failure is always said."""
-    failed = f"{row['n_failed']} failed"
-    if np.isnan(row["mean"]):
-        return failed if row["n_failed"] else "–"
-    text = number(row["mean"], row["std"])
-    return f"{text} ({failed})" if row["n_failed"] else text
-
-
-def wide(table: pd.DataFrame, index: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-    """A tidy table as text: rows by `index`, columns by the joined `columns`, in order seen."""
-    keys = table[list(columns)].agg(", ".join, axis=1).str.removesuffix(", none")
-    text = table.assign(_column=keys, _text=[cell(row) for row in table.to_dict("records")])
-    pivoted = text.pivot(index=list(index), columns="_column", values="_text")
-    rows = pd.MultiIndex.from_frame(text[list(index)].drop_duplicates())
-    pivoted = pivoted.reindex(index=rows if len(index) > 1 else rows.get_level_values(0))
-    return pivoted[list(dict.fromkeys(keys))].fillna("–").rename_axis(columns=None).reset_index()
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A pipe table; the columns of numbers (all but the first ones of names) are aligned right."""
-    text = frame.astype(object).where(frame.notna(), "").astype(str)
-    text = text.map(lambda entry: entry.replace("|", "\\|"))
-    head = "| " + " | ".join(map(str, text.columns)) + " |"
-    names = {"method", "scheme", "landscape", "dataset", "kind", "status", "reason"}
-    rule = "|" + "|".join(" --- " if name in names else " ---: " for name in text.columns) + "|"
-    body = ["| " + " | ".join(row) + " |" for row in text.itertuples(index=False)]
-    return "\n".join([head, rule, *body]) + "\n"
-
-
-def failures(table: pd.DataFrame) -> str:
-    """A list of what failed and why, or an empty text; what failed alike stands on one line."""
-    *first, last = [name for name in table.columns if name not in STATISTICS]
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for row in table[table["n_failed"] > 0].to_dict("records"):
-        key = (*(str(row[name]) for name in first), row["reason"])
-        alike.setdefault(key, []).append(str(row[last]))
-    lines = [f"- {', '.join([*key[:-1], *places])}: {key[-1]}" for key, places in alike.items()]
-    return "\nNot in the means:\n\n" + "\n".join(lines) + "\n" if lines else ""
-
-
-def sections(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
-    """The landscapes table as text: a table per metric and pairing, landscapes by methods.
-
-    Args:
-        titles: {metric: title}, in the order of the sections.
-    """
-    parts = []
-    for metric, title in titles.items():
-        for pairing in dict.fromkeys(table["pairing"]):
-            rows = select(table, metric=metric, pairing=pairing)
-            text = markdown(wide(rows, ["landscape"], ["method", "scheme"]))
-            parts.append(f"### {title}, {pairing}\n\n{text}")
-    return "\n".join(parts) + failures(table)
-
-
-def write(frame: pd.DataFrame, text: str, path_tsv: str | Path, path_md: str | Path) -> None:
-    """The table as numbers (tab separated; nan where there is none) and as readable text."""
-    with atomic_path(path_tsv) as temporary:
-        frame.to_csv(temporary, sep="\t", index=False, na_rep="nan")
-    with atomic_path(path_md) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -102,7 +102,13 @@ def run(
     marks = np.unique(np.linspace(0, epochs, num=min(epochs, 20) + 1, dtype=int))
     for start, stop in zip(marks[:-1], marks[1:], strict=True):
         carry = _epochs(
-            carry, data, keys, jnp.int32(start), jnp.int32(stop), update=update, batch=batch,
+            carry,
+            data,
+            keys,
+            jnp.int32(start),
+            jnp.int32(stop),
+            update=update,
+            batch=batch,
             loss_limit=loss_limit,
         )
         loss, failed = np.asarray(carry[1][:, stop - 1]), np.asarray(carry[2])

@@ -91,9 +91,11 @@ def load(path: str | Path, settings: Mapping) -> tuple[list[Energy | None], list
     status = content["status"]
     make = module(settings["kind"]).energy
     energies = [
-        make(jax.tree.map(lambda leaf, s=s: leaf[s], content["params"]), settings)
-        if reason == "ok"
-        else None
+        (
+            make(jax.tree.map(lambda leaf, s=s: leaf[s], content["params"]), settings)
+            if reason == "ok"
+            else None
+        )
         for s, reason in enumerate(status)
     ]
     return energies, status

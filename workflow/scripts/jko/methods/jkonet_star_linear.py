@@ -41,7 +41,6 @@ from jko.energies import Energy
 from jko.methods import Fit, Problem
 from jko.pairs import Pairs, coupled_pairs, in_units, standardise, units_of
 
-
 _FOLDS = 5
 # Seeds the centres and the folds apart from every other use of a dataset's seeds.
 _STREAM = 5
@@ -124,7 +123,9 @@ class Quadratic(NamedTuple):
 
     def loss(self, theta: np.ndarray) -> float:
         """Mean squared error of the gradient under theta."""
-        return float(theta @ self.gram @ theta - 2 * theta @ self.moment + self.constant) / self.mass
+        return (
+            float(theta @ self.gram @ theta - 2 * theta @ self.moment + self.constant) / self.mass
+        )
 
 
 def quadratic(basis: Mapping, data: Pairs) -> Quadratic:
@@ -163,7 +164,9 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     # As many centres for every seed, so that the seeds' parameters stack.
     points = min(len(np.unique(pairs.x, axis=0)) for pairs in of_seed)
     if points < 2:
-        raise ValueError("all coupled train particles stand on one point; a potential needs an extent")
+        raise ValueError(
+            "all coupled train particles stand on one point; a potential needs an extent"
+        )
     settings = {**settings, "centers": min(settings["centers"], points)}
     results, status, rows = [], [], []
     for seed, pairs in zip(snapshots.seed, of_seed, strict=True):
@@ -183,7 +186,9 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     return Fit(params, status, pd.DataFrame(rows))
 
 
-def solve(pairs: Pairs, settings: Mapping, seed: int, report=print) -> tuple[np.ndarray, dict, float]:
+def solve(
+    pairs: Pairs, settings: Mapping, seed: int, report=print
+) -> tuple[np.ndarray, dict, float]:
     """theta, the features and the loss for the pairs of one seed, in standardised units.
 
     Raises:
@@ -219,7 +224,9 @@ def choose(pairs: Pairs, settings: Mapping, seed: int) -> tuple[dict, float, Qua
     best = (np.inf, None, None, None)
     for bump_width in settings["bump_widths"]:
         basis = basis_of(pairs.x, settings, bump_width, seed)
-        parts = [quadratic(basis, Pairs(*(column[fold == f] for column in pairs))) for f in range(folds)]
+        parts = [
+            quadratic(basis, Pairs(*(column[fold == f] for column in pairs))) for f in range(folds)
+        ]
         whole = functools.reduce(Quadratic.__add__, parts)
         for ridge in settings["ridges"]:
             try:
@@ -230,7 +237,9 @@ def choose(pairs: Pairs, settings: Mapping, seed: int) -> tuple[dict, float, Qua
             if error < best[0]:
                 best = (error, basis, ridge, whole)
     if best[1] is None:
-        raise np.linalg.LinAlgError("the equations are singular or not finite at every ridge and width")
+        raise np.linalg.LinAlgError(
+            "the equations are singular or not finite at every ridge and width"
+        )
     return best[1:]
 
 

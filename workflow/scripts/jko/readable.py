@@ -1,0 +1,91 @@
+"""Tables as readable text: `0.608 ± 0.012`, failures counted and named, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from jko.files import atomic_path
+from jko.tables import STATISTICS, select
+
+
+def number(mean: float, std: float) -> str:
+    """`mean ± std` to three decimals, or to three digits of a number that is small or large."""
+    if mean == 0 or 0.1 <= abs(mean) < 1e3:
+        return f"{mean:.3f}" + ("" if np.isnan(std) else f" ± {std:.3f}")
+    return f"{mean:.2e}" + ("" if np.isnan(std) else f" ± {std:.0e}")
+
+
+def cell(row: Mapping) -> str:
+    """One number of a readable table; a failure is always said."""
+    failed = f"{row['n_failed']} failed"
+    if np.isnan(row["mean"]):
+        return failed if row["n_failed"] else "–"
+    text = number(row["mean"], row["std"])
+    return f"{text} ({failed})" if row["n_failed"] else text
+
+
+def wide(table: pd.DataFrame, index: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """A tidy table as text: rows by `index`, columns by the joined `columns`, in order seen."""
+    keys = table[list(columns)].agg(", ".join, axis=1).str.removesuffix(", none")
+    text = table.assign(_column=keys, _text=[cell(row) for row in table.to_dict("records")])
+    pivoted = text.pivot(index=list(index), columns="_column", values="_text")
+    rows = pd.MultiIndex.from_frame(text[list(index)].drop_duplicates())
+    pivoted = pivoted.reindex(index=rows if len(index) > 1 else rows.get_level_values(0))
+    return pivoted[list(dict.fromkeys(keys))].fillna("–").rename_axis(columns=None).reset_index()
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A pipe table; the columns of numbers (all but the first ones of names) are aligned right."""
+    text = frame.astype(object).where(frame.notna(), "").astype(str)
+    text = text.map(lambda entry: entry.replace("|", "\\|"))
+    head = "| " + " | ".join(map(str, text.columns)) + " |"
+    names = {"method", "candidate", "scheme", "landscape", "dataset", "kind", "status", "reason"}
+    rule = "|" + "|".join(" --- " if name in names else " ---: " for name in text.columns) + "|"
+    body = ["| " + " | ".join(row) + " |" for row in text.itertuples(index=False)]
+    return "\n".join([head, rule, *body]) + "\n"
+
+
+def failures(table: pd.DataFrame) -> str:
+    """A list of what failed and why, or an empty text; what failed alike stands on one line."""
+    *first, last = [name for name in table.columns if name not in STATISTICS]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for row in table[table["n_failed"] > 0].to_dict("records"):
+        key = (*(str(row[name]) for name in first), row["reason"])
+        alike.setdefault(key, []).append(str(row[last]))
+    lines = [f"- {', '.join([*key[:-1], *places])}: {key[-1]}" for key, places in alike.items()]
+    return "\nNot in the means:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def sections(
+    table: pd.DataFrame,
+    titles: Mapping[str, str],
+    index: Sequence[str],
+    columns: Sequence[str],
+    by: str | None = None,
+) -> str:
+    """A tidy table with a column `metric` as text: a wide table for each metric, and for each value of ``by``.
+
+    Args:
+        titles: {metric: title}, in the order of the sections; a metric without rows has none.
+        index, columns: as in :func:`wide`.
+    """
+    parts = []
+    for metric, title in titles.items():
+        rows = select(table, metric=metric)
+        for value in dict.fromkeys(rows[by]) if by else [None] * bool(len(rows)):
+            shown = select(rows, **{by: value}) if by else rows
+            heading = f"{title}, {value}" if by else title
+            parts.append(f"### {heading}\n\n{markdown(wide(shown, index, columns))}")
+    return "\n".join(parts) + failures(table)
+
+
+def write(frame: pd.DataFrame, text: str, path_tsv: str | Path, path_md: str | Path) -> None:
+    """The table as numbers (tab separated; nan where there is none) and as readable text."""
+    with atomic_path(path_tsv) as temporary:
+        frame.to_csv(temporary, sep="\t", index=False, na_rep="nan")
+    with atomic_path(path_md) as temporary:
+        temporary.write_text(text, encoding="utf-8")
