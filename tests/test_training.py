@@ -19,7 +19,7 @@ KEYS = jax.vmap(jax.random.key)(jnp.arange(3, dtype=jnp.uint32))
 OPTIMIZER = optax.adam(0.05)
 
 
-def loss(params, batch, key):
+def loss(params, batch, shared, key):
     x, y = batch
     # The key enters, so that a loop that hands out other keys ends elsewhere.
     noise = 0.01 * jax.random.normal(key)
@@ -63,7 +63,7 @@ def test_the_loop_is_the_one_written_by_hand():
         for index, part in enumerate(order):
             batch = (jnp.asarray(X[1, part]), jnp.asarray(Y[1, part]))
             value, gradient = jax.value_and_grad(loss)(
-                params, batch, jax.random.fold_in(key, index)
+                params, batch, (), jax.random.fold_in(key, index)
             )
             with jax.numpy_dtype_promotion("standard"):
                 change, memory = OPTIMIZER.update(gradient, memory, params)
@@ -71,7 +71,7 @@ def test_the_loop_is_the_one_written_by_hand():
             losses[epoch, index] = value
     for name in params:
         np.testing.assert_allclose(trained.state.params[name][0], params[name], rtol=1e-5)
-    np.testing.assert_allclose(trained.loss[0], losses.mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(trained.means["loss"][0], losses.mean(axis=1), rtol=1e-5)
     assert trained.failed_step.tolist() == [-1] and trained.status() == ["ok"]
 
 
@@ -79,7 +79,7 @@ def test_seeds_side_by_side_are_single_runs():
     together, _ = train()
     for s in range(3):
         alone, _ = train(slice(s, s + 1))
-        np.testing.assert_allclose(together.loss[s], alone.loss[0], rtol=1e-5)
+        np.testing.assert_allclose(together.means["loss"][s], alone.means["loss"][0], rtol=1e-5)
         for both, one in zip(
             jax.tree.leaves(together.state), jax.tree.leaves(alone.state), strict=True
         ):
@@ -90,12 +90,12 @@ def test_a_line_is_reported_for_every_twentieth_and_the_last_epoch():
     trained, lines = train(epochs=45)
     assert len(lines) == 20 and lines[0].startswith("epoch 2/45 loss ")
     assert lines[-1].startswith("epoch 45/45 loss ")
-    assert f" {trained.loss[2, -1]:.5g} (3 of 3 seeds finite) " in lines[-1]
+    assert f" {trained.means['loss'][2, -1]:.5g} (3 of 3 seeds finite) " in lines[-1]
     assert "about 0 s left" in lines[-1]
-    assert trained.loss.shape == (3, 45) and (trained.loss > 0).all()
+    assert trained.means["loss"].shape == (3, 45) and (trained.means["loss"] > 0).all()
     single, lines = train(epochs=1)
-    assert len(lines) == 1 and single.loss.shape == (3, 1)
-    np.testing.assert_array_equal(single.loss[:, 0], trained.loss[:, 0])
+    assert len(lines) == 1 and single.means["loss"].shape == (3, 1)
+    np.testing.assert_array_equal(single.means["loss"][:, 0], trained.means["loss"][:, 0])
 
 
 def test_a_loss_that_is_no_number_marks_its_seed_and_step_and_no_other():
@@ -109,7 +109,7 @@ def test_a_loss_that_is_no_number_marks_its_seed_and_step_and_no_other():
     assert hurt.status() == ["ok", f"diverged at step {step}", "ok"]
     assert "(2 of 3 seeds finite)" in lines[-1] and " nan " in lines[-1]
     for s in (0, 2):
-        np.testing.assert_array_equal(healthy.loss[s], hurt.loss[s])
+        np.testing.assert_array_equal(healthy.means["loss"][s], hurt.means["loss"][s])
         for one, other in zip(
             jax.tree.leaves(healthy.state), jax.tree.leaves(hurt.state), strict=True
         ):
@@ -121,29 +121,34 @@ def test_a_loss_above_the_limit_marks_its_first_step():
     far[2] *= 1e3
     trained, _ = train(data=(jnp.asarray(X), jnp.asarray(far)), limit=1e3)
     assert trained.failed_step.tolist() == [-1, -1, 0]
-    assert np.isfinite(trained.loss).all()
+    assert np.isfinite(trained.means["loss"]).all()
 
 
 def test_the_step_of_a_failure_counts_from_the_first_epoch():
     """The loss is the number of steps done: 3 per epoch, the first above 7 in the third epoch."""
 
-    def count(done, batch, key):
-        return done + 1, done + 1
+    def count(done, batch, shared, key):
+        return done + 1, {"loss": done + 1, "twice": shared * done}
 
     data = jnp.zeros((1, ROWS))
     options = {"epochs": 5, "batch": BATCH, "report": lambda line: None}
+    options |= {"shared": 2 * jnp.ones(1), "keep": (2, 5)}
     trained = run(count, jnp.zeros(1), data, KEYS[:1], loss_limit=7.0, **options)
     assert trained.failed_step.tolist() == [7]
-    np.testing.assert_array_equal(trained.loss[0], [2, 5, 8, 11, 14])
+    np.testing.assert_array_equal(trained.means["loss"][0], [2, 5, 8, 11, 14])
+    np.testing.assert_array_equal(trained.means["twice"][0], [2, 8, 14, 20, 26])
     assert trained.state.tolist() == [15]
+    assert {epoch: state.tolist() for epoch, state in trained.kept.items()} == {2: [6], 5: [15]}
 
 
 def test_history_has_one_row_per_seed_and_epoch():
-    trained = training.Trained(None, np.array([[3.0, 2.0], [5.0, 4.0]]), np.array([-1, -1]))
+    means = {"loss": np.array([[3.0, 2.0], [5.0, 4.0]]), "gap": np.array([[0.3, 0.2], [0.5, 0.4]])}
+    trained = training.Trained(None, means, np.array([-1, -1]), {})
     assert trained.history(np.array([7, 9])).to_dict("list") == {
         "seed": [7, 7, 9, 9],
         "epoch": [1, 2, 1, 2],
         "loss": [3.0, 2.0, 5.0, 4.0],
+        "gap": [0.3, 0.2, 0.5, 0.4],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from jax import Array
 # Folded into a seed's key: the stream of numbers that trainings use.
 _TRAINING = 0x7472_6169
 PyTree = Any
-Update = Callable[[PyTree, PyTree, Array], tuple[PyTree, Array]]
+Update = Callable[[PyTree, PyTree, PyTree, Array], tuple[PyTree, dict[str, Array]]]
 
 
 class Trained(NamedTuple):
@@ -25,48 +25,55 @@ class Trained(NamedTuple):
 
     Attributes:
         state: pytree with leading axis S, after the last step.
-        loss: (S, epochs) mean loss of each epoch.
+        means: (S, epochs) mean over each epoch of every number that the update returns, by name.
         failed_step: (S,) first step whose loss was not finite or above the limit; -1 if none.
+        kept: {epoch: state after that epoch}, for the epochs that were asked for.
     """
 
     state: PyTree
-    loss: np.ndarray
+    means: dict[str, np.ndarray]
     failed_step: np.ndarray
+    kept: dict[int, PyTree]
 
     def status(self) -> list[str]:
         """For each seed "ok", or the step at which it diverged."""
         return ["ok" if step < 0 else f"diverged at step {step}" for step in self.failed_step]
 
     def history(self, seeds: np.ndarray) -> pd.DataFrame:
-        """Columns seed, epoch (1 is the first), loss."""
-        epochs = self.loss.shape[1]
-        return pd.DataFrame(
-            {
-                "seed": np.repeat(seeds, epochs),
-                "epoch": np.tile(np.arange(1, epochs + 1), len(seeds)),
-                "loss": self.loss.ravel(),
-            }
-        )
+        """Columns seed, epoch (1 is the first), and one for each of the means."""
+        epochs = next(iter(self.means.values())).shape[1]
+        index = {
+            "seed": np.repeat(seeds, epochs),
+            "epoch": np.tile(np.arange(1, epochs + 1), len(seeds)),
+        }
+        return pd.DataFrame(index | {name: mean.ravel() for name, mean in self.means.items()})
 
 
 class GradientState(NamedTuple):
-    """State of :func:`gradient_update`: what is learned, and the optimiser's memory of it."""
+    """What is learned, and the optimiser's memory of it."""
 
     params: PyTree
     memory: PyTree
 
 
 def gradient_update(loss: Callable, optimizer: optax.GradientTransformation) -> Update:
-    """An update by one optimiser step on ``loss(params, batch, key) -> ()``; keeps a GradientState."""
+    """An update by one optimiser step on ``loss(params, batch, shared, key) -> ()``, its one number."""
 
-    def update(state: GradientState, batch: PyTree, key: Array) -> tuple[GradientState, Array]:
-        value, gradient = jax.value_and_grad(loss)(state.params, batch, key)
-        # optax raises floats to powers of its integer step count, which strict JAX would refuse.
-        with jax.numpy_dtype_promotion("standard"):
-            change, memory = optimizer.update(gradient, state.memory, state.params)
-        return GradientState(optax.apply_updates(state.params, change), memory), value
+    def update(state: GradientState, batch: PyTree, shared: PyTree, key: Array):
+        value, gradient = jax.value_and_grad(loss)(state.params, batch, shared, key)
+        return descend(state, gradient, optimizer), {"loss": value}
 
     return update
+
+
+def descend(
+    state: GradientState, gradient: PyTree, optimizer: optax.GradientTransformation
+) -> GradientState:
+    """One step of the optimiser along a gradient."""
+    # optax raises floats to powers of its integer step count, which strict JAX would refuse.
+    with jax.numpy_dtype_promotion("standard"):
+        change, memory = optimizer.update(gradient, state.memory, state.params)
+    return GradientState(optax.apply_updates(state.params, change), memory)
 
 
 def run(
@@ -78,32 +85,42 @@ def run(
     epochs: int,
     batch: int,
     loss_limit: float,
+    shared: PyTree = (),
+    keep: Sequence[int] = (),
     report: Callable[[str], None] = print,
 ) -> Trained:
     """Apply ``update`` to shuffled batches for a number of epochs, for all seeds at once.
 
     Args:
-        update: (state, batch, key) -> (state, loss), written for one seed.
+        update: (state, batch, shared, key) -> (state, numbers), written for one seed; the numbers are by
+            name, and "loss" is among them.
         state: pytree with leading axis S.
         data: pytree of arrays (S, P, ...); P is a multiple of ``batch``.
         keys: (S,) keys. epochs, batch: how many passes, and how many rows in each step.
         loss_limit: a loss above it, or not finite, marks the seed as failed at that step. Other seeds
             are not affected.
+        shared: pytree with leading axis S, which every step sees whole.
+        keep: epochs after which a copy of the state is kept.
         report: receives a line of progress about every twentieth of the way.
 
     Returns:
-        The states, losses and failures of all seeds.
+        The states, numbers and failures of all seeds.
     """
     seeds, rows = jax.tree.leaves(data)[0].shape[:2]
     if rows % batch:
         raise ValueError(f"{rows} rows do not fill batches of {batch}; pad them first")
-    carry = (state, jnp.zeros((seeds, epochs), jnp.float32), jnp.full((seeds,), -1, jnp.int32))
-    started = time.monotonic()
-    marks = np.unique(np.linspace(0, epochs, num=min(epochs, 20) + 1, dtype=int))
+    first = jax.tree.map(lambda leaf: leaf[0], (state, shared, keys))
+    part = jax.tree.map(lambda leaf: leaf[0, :batch], data)
+    names = jax.eval_shape(lambda s, p, sh, k: update(s, p, sh, k)[1], first[0], part, *first[1:])
+    means = {name: jnp.zeros((seeds, epochs), jnp.float32) for name in names}
+    carry = (state, means, jnp.full((seeds,), -1, jnp.int32))
+    started, kept = time.monotonic(), {}
+    marks = np.unique([*np.linspace(0, epochs, num=min(epochs, 20) + 1, dtype=int), *keep])
     for start, stop in zip(marks[:-1], marks[1:], strict=True):
         carry = _epochs(
             carry,
             data,
+            shared,
             keys,
             jnp.int32(start),
             jnp.int32(stop),
@@ -111,26 +128,28 @@ def run(
             batch=batch,
             loss_limit=loss_limit,
         )
-        loss, failed = np.asarray(carry[1][:, stop - 1]), np.asarray(carry[2])
+        loss, failed = np.asarray(carry[1]["loss"][:, stop - 1]), np.asarray(carry[2])
+        if stop in keep:
+            kept[int(stop)] = jax.tree.map(np.asarray, carry[0])
         elapsed = time.monotonic() - started
         left = elapsed * (epochs - stop) / stop
         report(
             f"epoch {stop}/{epochs} loss {' '.join(f'{value:.5g}' for value in loss)} "
             f"({np.sum(failed < 0)} of {seeds} seeds finite) {elapsed:.0f} s, about {left:.0f} s left"
         )
-    state, loss, failed = carry
-    return Trained(state, np.asarray(loss), np.asarray(failed))
+    state, means, failed = carry
+    return Trained(state, jax.tree.map(np.asarray, means), np.asarray(failed), kept)
 
 
 @partial(jax.jit, static_argnames=("update", "batch", "loss_limit"), donate_argnames="carry")
-def _epochs(carry, data, keys, start, stop, *, update, batch, loss_limit):
+def _epochs(carry, data, shared, keys, start, stop, *, update, batch, loss_limit):
     """Epochs start..stop-1 of every seed; one compiled program serves every range."""
     rows = jax.tree.leaves(data)[0].shape[1]
     steps = rows // batch
 
-    def one_seed(carry, data, key):
+    def one_seed(carry, data, shared, key):
         def epoch(number, carry):
-            state, losses, failed = carry
+            state, means, failed = carry
             epoch_key = jax.random.fold_in(key, number)
             order = jax.random.permutation(epoch_key, rows).reshape(steps, batch)
 
@@ -138,18 +157,21 @@ def _epochs(carry, data, keys, start, stop, *, update, batch, loss_limit):
                 state, failed = carry
                 index, rows_of_step = inputs
                 part = jax.tree.map(lambda leaf: leaf[rows_of_step], data)
-                state, loss = update(state, part, jax.random.fold_in(epoch_key, index))
-                bad = ~(loss <= loss_limit)
+                state, numbers = update(state, part, shared, jax.random.fold_in(epoch_key, index))
+                bad = ~(numbers["loss"] <= loss_limit)
                 failed = jnp.where((failed < 0) & bad, number * steps + index, failed)
-                return (state, failed), loss
+                return (state, failed), numbers
 
             inputs = (jnp.arange(steps, dtype=jnp.int32), order)
-            (state, failed), loss = jax.lax.scan(step, (state, failed), inputs)
-            return state, losses.at[number].set(jnp.mean(loss)), failed
+            (state, failed), numbers = jax.lax.scan(step, (state, failed), inputs)
+            means = {
+                name: mean.at[number].set(numbers[name].mean()) for name, mean in means.items()
+            }
+            return state, means, failed
 
         return jax.lax.fori_loop(start, stop, epoch, carry)
 
-    return jax.vmap(one_seed)(carry, data, keys)
+    return jax.vmap(one_seed)(carry, data, shared, keys)
 
 
 def seed_keys(seeds: np.ndarray) -> Array:

@@ -74,7 +74,7 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     optimizer = adam(settings, steps=settings["epochs"] * data.weight.shape[1] // settings["batch"])
     net = jax.vmap(MLP(settings["hidden"]).init, in_axes=(0, None))(start_keys, jnp.zeros(inputs))
     trained = run(
-        gradient_update(lambda net, batch, key: loss(net, batch), optimizer),
+        gradient_update(lambda net, batch, shared, key: loss(net, batch), optimizer),
         GradientState(net, jax.vmap(optimizer.init)(net)),
         data,
         batch_keys,
