@@ -45,6 +45,7 @@ ORDER = (
     "solvers",
     "simulation",
     "pairs",
+    "neural",
     "metrics",
     "prediction",
     "evaluation",

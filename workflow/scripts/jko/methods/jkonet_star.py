@@ -14,39 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
-from jax.tree_util import Partial
 
+from jko import neural
 from jko.energies import Energy
 from jko.methods import Fit, Problem
-from jko.networks import MLP
-from jko.pairs import Pairs, coupled_pairs, in_units, standardise, units_of
+from jko.pairs import Pairs, coupled_pairs, in_units, units_of
 from jko.training import GradientState, gradient_update, pad_rows, run, seed_keys
 
 
-def potential(params: Mapping, x: Array, t: Array) -> Array:
-    """V(x, t) = scale net((x - center) / width [, (t - start) / span]), for x (d,) and t ()."""
-    units = params["units"]
-    return units["scale"] * network(params["net"], *standardise(units, x, t))
-
-
-def network(net: Mapping, z: Array, t: Array) -> Array:
-    """The network at z (d,) and t (), both standardised; it takes t if its first layer has a place for it."""
-    layers = net["params"]
-    inputs = layers["Dense_0"]["kernel"].shape[0]
-    hidden = [layers[f"Dense_{i}"]["kernel"].shape[1] for i in range(len(layers) - 1)]
-    return MLP(hidden).apply(net, z if inputs == z.size else jnp.append(z, t))
-
-
 def energy(params: Mapping, settings: Mapping) -> Energy:
-    """The learned energy: V, without interaction or entropy."""
-    return Energy(Partial(potential, params))
+    """The learned energy."""
+    return neural.energy(params)
 
 
-def loss(net: Mapping, batch: Pairs) -> Array:
+def loss(nets: Mapping, batch: Pairs) -> Array:
     """Weighted mean of |grad V - target|^2 over a batch; points and targets in the network's units."""
 
     def square(z, t, target):
-        return jnp.sum((jax.grad(network, argnums=1)(net, z, t) - target) ** 2)
+        return jnp.sum((jax.grad(neural.v, argnums=1)(nets, z, t) - target) ** 2)
 
     return jnp.mean(batch.weight * jax.vmap(square)(batch.x, batch.t, batch.target))
 
@@ -54,7 +39,6 @@ def loss(net: Mapping, batch: Pairs) -> Array:
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     """Train one network per seed; seeds are independent and run as one program."""
     snapshots = problem.snapshots
-    inputs = snapshots.dimension + settings["time_varying"]
     keys = seed_keys(snapshots.seed)
     start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
 
@@ -72,10 +56,11 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     data = data._replace(weight=data.weight / jnp.mean(data.weight, axis=1, keepdims=True))
 
     optimizer = adam(settings, steps=settings["epochs"] * data.weight.shape[1] // settings["batch"])
-    net = jax.vmap(MLP(settings["hidden"]).init, in_axes=(0, None))(start_keys, jnp.zeros(inputs))
+    options = ["potential"], settings["time_varying"], settings["hidden"]
+    nets = jax.vmap(lambda key: neural.init(key, snapshots.dimension, *options))(start_keys)
     trained = run(
-        gradient_update(lambda net, batch, shared, key: loss(net, batch), optimizer),
-        GradientState(net, jax.vmap(optimizer.init)(net)),
+        gradient_update(lambda nets, batch, shared, key: loss(nets, batch), optimizer),
+        GradientState(nets, jax.vmap(optimizer.init)(nets)),
         data,
         batch_keys,
         epochs=settings["epochs"],
@@ -84,7 +69,7 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         report=report,
     )
     params = {
-        "net": trained.state.params,
+        "nets": trained.state.params,
         "units": jax.tree.map(lambda *leaves: np.stack(leaves), *units),
     }
     return Fit(params, trained.status(), trained.history(snapshots.seed))

@@ -1,0 +1,82 @@
+"""Learned terms of an energy: networks in standardised units, and the Energy that they make.
+
+    V(x, t) = scale v((x - center) / width [, t])    W(z) = scale w(z / width)    beta = scale b
+
+with v and w networks, w(z) = (net(z) + net(-z)) / 2 even as a kernel must be, and b = softplus(raw) >= 0.
+Lengths are in units of ``width`` and energies of ``scale`` (:mod:`jko.pairs`), so that the three terms of a
+population's gradient, grad V, grad W * rho and beta grad log rho, share one unit, scale / width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from jko.energies import Energy
+from jko.networks import MLP
+from jko.pairs import standardise
+
+TERMS = ("potential", "interaction", "entropy")
+# b = 0.05 of an energy's unit to start with.
+_RAW_BETA = -3.0
+
+
+def init(
+    key: Array, dimension: int, terms: Sequence[str], time_varying: bool, hidden: Sequence[int]
+):
+    """Networks and the raw beta of the given terms, with random weights: a pytree keyed by term."""
+    nets = {}
+    if "potential" in terms:
+        nets["potential"] = MLP(hidden).init(key, jnp.zeros(dimension + time_varying))
+    if "interaction" in terms:
+        nets["interaction"] = MLP(hidden).init(jax.random.fold_in(key, 1), jnp.zeros(dimension))
+    if "entropy" in terms:
+        nets["entropy"] = jnp.float32(_RAW_BETA)
+    return nets
+
+
+def v(nets: Mapping, z: Array, t: Array) -> Array:
+    """v at z (d,) and t (), both standardised; 0 without the term. The network takes t if it has a place for it."""
+    if "potential" not in nets:
+        return jnp.zeros((), z.dtype)
+    inputs = nets["potential"]["params"]["Dense_0"]["kernel"].shape[0]
+    return _mlp(nets["potential"], z if inputs == z.size else jnp.append(z, t))
+
+
+def w(nets: Mapping, z: Array) -> Array:
+    """w at the standardised difference z (d,) of two particles."""
+    return (_mlp(nets["interaction"], z) + _mlp(nets["interaction"], -z)) / 2
+
+
+def b(nets: Mapping) -> Array:
+    """beta in units of scale, >= 0; 0 without the term."""
+    return jax.nn.softplus(nets["entropy"]) if "entropy" in nets else jnp.zeros(())
+
+
+def _mlp(net: Mapping, inputs: Array) -> Array:
+    layers = net["params"]
+    hidden = [layers[f"Dense_{i}"]["kernel"].shape[1] for i in range(len(layers) - 1)]
+    return MLP(hidden).apply(net, inputs)
+
+
+def potential(params: Mapping, x: Array, t: Array) -> Array:
+    """V(x, t) for x (d,) and t ()."""
+    units = params["units"]
+    return units["scale"] * v(params["nets"], *standardise(units, x, t))
+
+
+def interaction(params: Mapping, z: Array) -> Array:
+    """W(z) for z (d,), the difference of two particles."""
+    units = params["units"]
+    return units["scale"] * w(params["nets"], z / units["width"])
+
+
+def energy(params: Mapping) -> Energy:
+    """The Energy of ``params``: ``nets`` (:func:`init`) and ``units`` of one seed."""
+    nets = params["nets"]
+    kernel = Partial(interaction, params) if "interaction" in nets else None
+    return Energy(Partial(potential, params), kernel, params["units"]["scale"] * b(nets))
