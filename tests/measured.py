@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jko import tables
+from jko.tables import cells, errors
 
 METHODS = {
     "mlp": {"kind": "mlp", "scheme": "implicit"},
@@ -43,13 +44,17 @@ def cells_metrics() -> pd.DataFrame:
 
 
 def cells_table() -> pd.DataFrame:
-    return tables.intervals(cells_metrics(), "cells", METHODS, ["floor", "identity"], DAYS)
+    return cells.intervals(cells_metrics(), "cells", METHODS, ["floor", "identity"], DAYS)
 
 
 def one(table: pd.DataFrame, **wanted) -> pd.Series:
     rows = tables.select(table, **wanted)
     assert len(rows) == 1
     return rows.iloc[0]
+
+
+FLOWERS = {"flowers_paired": {"landscape": "flowers", "pairing": "paired"}}
+LANDSCAPE_METRICS = ["w1", "bw2_uvp", "l2_uvp"]
 
 
 def landscape_metrics() -> pd.DataFrame:
@@ -70,4 +75,4 @@ def landscape_metrics() -> pd.DataFrame:
 def landscape_table() -> pd.DataFrame:
     methods = {"mlp": METHODS["mlp"]}
     references = ["oracle", "zero_energy"]
-    return tables.landscapes(landscape_metrics(), ["flowers_paired"], methods, references)
+    return errors.of_datasets(landscape_metrics(), FLOWERS, LANDSCAPE_METRICS, methods, references)

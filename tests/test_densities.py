@@ -1,4 +1,7 @@
-"""Gaussian mixtures against scipy, finite differences and closed forms; no component is lost."""
+"""Gaussian mixtures against scipy, finite differences and closed forms; no component is lost.
+
+The entropy against closed forms, by hand, and against all pairwise distances.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.spatial.distance
+import scipy.special
 import scipy.stats
 
 from clouds import observed, poisoned
@@ -151,3 +156,131 @@ def test_what_cannot_be_estimated_says_why():
         densities.fit_mixtures(data, components=14, relative_floor=1e-3, report=lambda line: None)
     with pytest.raises(ValueError, match="density kind is 'kde'; it must be gmm"):
         densities.estimate(data, {"kind": "kde"})
+
+
+def gaussian_entropy(d: int) -> float:
+    return 0.5 * d * np.log(2 * np.pi * np.e)
+
+
+def gaussian_cloud(rng: np.random.Generator, n: int, d: int) -> np.ndarray:
+    """Standard Gaussian, scaled to mean |x|^2 = d: the mean of -log rho over the points is then H.
+
+    Its sampling variance d / (2n) is gone; that of the distances, about 0.3 / n, is left.
+    """
+    x = rng.normal(size=(n, d))
+    return x / np.sqrt(np.mean(x**2))
+
+
+def test_entropy_of_three_points_by_hand():
+    # On a line at 0, 1, 3: the nearest are 1, 1 and 2 away, the second nearest 3, 2 and 3;
+    # psi(3) - psi(1) = 1 + 1/2, psi(3) - psi(2) = 1/2, and the unit ball is [-1, 1].
+    x = np.array([[0.0], [1.0], [3.0]])
+    first = 3 / 2 + np.log(2) + np.log(1 * 1 * 2) / 3
+    second = 1 / 2 + np.log(2) + np.log(3 * 2 * 3) / 3
+    np.testing.assert_allclose(densities.knn_entropy(x, 1), first, rtol=1e-14)
+    np.testing.assert_allclose(densities.knn_entropy(x, 2), second, rtol=1e-14)
+
+
+@pytest.mark.parametrize("neighbours", [1, 5, 39])
+def test_entropy_is_that_of_all_pairwise_distances(neighbours):
+    """With psi(n) - psi(k) as a sum of 1/j, and the unit ball's volume as that of dimension 3."""
+    x = np.random.default_rng(3).standard_t(3, size=(40, 3))
+    sorted_rows = np.sort(scipy.spatial.distance.cdist(x, x), axis=1)
+    ball = 4 / 3 * np.pi * sorted_rows[:, neighbours] ** 3
+    expected = sum(1 / j for j in range(neighbours, 40)) + np.mean(np.log(ball))
+    np.testing.assert_allclose(densities.knn_entropy(x, neighbours), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("d", range(1, 11))
+def test_entropy_of_a_standard_gaussian(d):
+    found = densities.knn_entropy(gaussian_cloud(np.random.default_rng(d), 4000, d))
+    # Four standard deviations of 0.009, and the curvature's bias, up to 0.07 around d = 5.
+    np.testing.assert_allclose(found, gaussian_entropy(d), atol=0.036 + (0.07 if d > 1 else 0))
+
+
+def test_entropy_of_a_stretched_gaussian_has_the_log_determinant():
+    root = np.array([[5.0, 0.0, 0.0], [1.0, 0.5, 0.0], [-2.0, 0.3, 2.0]])
+    x = gaussian_cloud(np.random.default_rng(5), 4000, 3) @ root.T
+    covariance_term = 0.5 * np.linalg.slogdet(root @ root.T)[1]
+    found = densities.knn_entropy(x)
+    # Four standard deviations of 0.009, and a bias of 0.03.
+    np.testing.assert_allclose(found, gaussian_entropy(3) + covariance_term, atol=0.066)
+
+
+@pytest.mark.parametrize("sides", [(0.1,), (8.0, 8.0), (1.0, 4.0)])
+def test_entropy_of_a_box_is_its_log_volume(sides):
+    x = np.random.default_rng(6).uniform(size=(4000, len(sides))) * sides
+    # Four standard deviations of 0.01, and the edge's bias, 0.03 in d = 2.
+    np.testing.assert_allclose(densities.knn_entropy(x), np.log(np.prod(sides)), atol=0.07)
+
+
+def test_an_edge_makes_entropy_too_large_by_order_n_to_the_minus_one_over_d():
+    rng, d = np.random.default_rng(7), 3
+    bias = [
+        np.mean([densities.knn_entropy(rng.uniform(size=(n, d))) for _ in range(20)])
+        for n in (500, 4000)
+    ]
+    # The means are known to 3 %, their ratio to 4 %, of which five are allowed.
+    assert bias[0] > bias[1] > 0
+    np.testing.assert_allclose(bias[0] / bias[1], 8 ** (1 / d), rtol=0.2)
+
+
+def test_entropy_of_two_far_gaussians_is_larger_by_log_two():
+    rng = np.random.default_rng(8)
+    one, other = (gaussian_cloud(rng, 2000, 2) for _ in range(2))
+    found = densities.knn_entropy(np.concatenate([one, other + 1e3]))
+    # Four standard deviations of 0.009, and a bias of 0.013.
+    np.testing.assert_allclose(found, np.log(2) + gaussian_entropy(2), atol=0.05)
+    # A copy far away changes no distance, only psi(n) into psi(2n).
+    twice = densities.knn_entropy(np.concatenate([one, one + 1e3]))
+    more = scipy.special.digamma(4000) - scipy.special.digamma(2000)
+    np.testing.assert_allclose(twice, densities.knn_entropy(one) + more, rtol=1e-9)
+
+
+@pytest.mark.parametrize("d", [1, 2, 7])
+def test_entropy_moves_with_the_scale_and_not_with_the_place(d):
+    rng = np.random.default_rng(9)
+    x = rng.standard_t(4, size=(300, d))
+    turn = scipy.stats.ortho_group.rvs(d, random_state=rng) if d > 1 else -np.eye(1)
+    entropy = densities.knn_entropy(x)
+    # Exact but for rounding: of the coordinates, where they are shifted.
+    for a in (1e-6, 0.3, 1e4):
+        np.testing.assert_allclose(
+            densities.knn_entropy(a * x), entropy + d * np.log(a), rtol=0, atol=1e-11
+        )
+    np.testing.assert_allclose(densities.knn_entropy(x + 100), entropy, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(densities.knn_entropy(x @ turn), entropy, rtol=0, atol=1e-11)
+
+
+def test_the_entropy_error_falls_as_one_over_the_root_of_the_points():
+    rng, sizes = np.random.default_rng(10), (250, 1000, 4000)
+    error = [
+        np.sqrt(
+            np.mean(
+                [
+                    (densities.knn_entropy(rng.normal(size=(n, 2))) - gaussian_entropy(2)) ** 2
+                    for _ in range(60)
+                ]
+            )
+        )
+        for n in sizes
+    ]
+    # A root mean square of 60 draws is known to 1 / sqrt(120) = 9 %: 13 % for the ratio of two and
+    # 0.045 for the slope, of which the tolerance is three.
+    assert error[0] > error[1] > error[2]
+    slope = np.log(error[2] / error[0]) / np.log(sizes[2] / sizes[0])
+    np.testing.assert_allclose(slope, -0.5, atol=0.14)
+
+
+def test_coinciding_points_and_too_few_have_no_entropy():
+    x = np.random.default_rng(11).normal(size=(20, 2))
+    x[:6] = x[0]
+    with pytest.raises(ValueError, match="6 of 20 points coincide with 5 or more others"):
+        densities.knn_entropy(x)
+    # With five on one spot their fifth neighbour is elsewhere.
+    assert np.isfinite(densities.knn_entropy(x[1:]))
+    assert np.isfinite(densities.knn_entropy(x[6:12]))
+    with pytest.raises(ValueError, match="entropy by 5 neighbours of 5 points; neighbours must"):
+        densities.knn_entropy(x[6:11])
+    with pytest.raises(ValueError, match="entropy by 0 neighbours of 20 points"):
+        densities.knn_entropy(x, 0)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from jax.tree_util import Partial
 
 from clouds import followed, observed, poisoned
 from jko import evaluation, metrics
@@ -211,6 +214,60 @@ def test_the_implicit_oracle_stands_where_v_alone_drives_the_data():
         assert values["implicit_oracle", "fit", "implicit", "l2_uvp", time] == expected > 0
     noisy = dataclasses.replace(SIMULATED, truth=Truth("oakley_ohagan", None, 0.1))
     assert "implicit_oracle" not in reference_values(noisy).index.get_level_values("method")
+
+
+def test_a_map_is_a_scheme_of_its_own_also_where_a_seed_failed():
+    energy, transport = zero_energy(), Partial(lambda x, k: x + 1)
+    predictions = [predict(energy, DATA, 0, "implicit", transport), None]
+    numbers = evaluation.evaluate_fit(
+        DATA, [energy, None], predictions, ["ok", "no"], "implicit", "mine"
+    )
+    table = frame(numbers).query("scheme == 'map'")
+    assert set(table["mode"]) == {"one_step"} and len(table) == 2 * 2 * 3
+    good = table.query("seed == 3 and metric == 'w1'").set_index("time")["value"]
+    clouds = DATA.clouds(0, "test")
+    for k, time in ((0, 0.5), (1, 1.25)):
+        assert good[time] == pytest.approx(metrics.w1(clouds[k] + 1, clouds[k + 1]), rel=1e-5)
+    assert set(table.query("seed == 8")["reason"]) == {"no"}
+
+
+INTERACTING = {
+    "potential": "flat", "interaction": "zigzag_ridge", "beta": 0.0, "dimension": 2, "n_train": 40,
+    "n_test": 40, "steps": 1, "tau": TAU, "pairing": "unpaired", "seeds": [0],
+    "initial": {"law": "uniform", "low": -1.0, "high": 1.0},
+}  # fmt: skip
+
+
+def test_an_interaction_is_measured_and_its_even_part_is_the_best_an_energy_can_hold():
+    data = simulate_snapshots(INTERACTING)
+    values = reference_values(data)
+    rest = ("fit", "none", "l2_uvp_interaction", data.time[1])
+    even, zero = (values[name, *rest] for name in ("even_oracle", "zero_energy"))
+    cloud = np.asarray(data.cloud(0, "test", 1), np.float32)
+    apart = cloud[:, None] - cloud[None, :]
+    kernel = POTENTIALS["zigzag_ridge"]
+    force = jax.vmap(jax.vmap(jax.grad(kernel)))(apart).mean(axis=1)
+    # The odd part has the even half of the gradient.
+    odd = (force + jax.vmap(jax.vmap(jax.grad(kernel)))(-apart).mean(axis=1)) / 2
+    unit = 100 * TAU**2 / np.trace(np.cov(data.cloud(0, "test", 0), rowvar=False))
+    assert zero == pytest.approx(unit * float(jnp.mean(jnp.sum(force**2, axis=1))), rel=1e-3)
+    assert even == pytest.approx(unit * float(jnp.mean(jnp.sum(odd**2, axis=1))), rel=1e-3)
+    truth = evaluation.true_energy(data.truth)
+    learned = fit_table(data, truth).query("metric == 'l2_uvp_interaction'")["value"]
+    assert learned.tolist() == [0.0]
+
+
+def test_a_trace_has_the_mean_over_times_after_every_epoch_that_was_kept():
+    truth = evaluation.true_energy(SIMULATED.truth)
+    kept = {8: [truth], 1: [zero_energy()]}
+    found = evaluation.trace(SIMULATED, kept, ["ok"], "explicit")
+    references = frame(evaluation.evaluate_references(SIMULATED))
+    zero = references.query("method == 'zero_energy'")["value"].mean()
+    assert found["epoch"].tolist() == [1, 8] and set(found["metric"]) == {"l2_uvp"}
+    assert found["value"].tolist() == [pytest.approx(zero), 0.0]
+    failed = evaluation.trace(SIMULATED, {2: [None]}, ["diverged at step 3"], "implicit")
+    assert np.isnan(failed["value"].item()) and failed["reason"].item() == "diverged at step 3"
+    assert evaluation.trace(DATA, kept, ["ok"], "implicit").empty
 
 
 def test_a_failed_seed_has_no_gradient_error_either():

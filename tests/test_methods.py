@@ -1,8 +1,10 @@
-"""Every method: what it may read, what it leaves, and potentials that it must find."""
+"""Every method: what it may read, what it leaves, and energies that it must find."""
 
 from __future__ import annotations
 
 import copy
+import functools
+import itertools
 import re
 from math import comb
 from pathlib import Path
@@ -14,17 +16,28 @@ import pytest
 import yaml
 
 from clouds import followed, observed, poisoned
-from jko import couplings, densities, methods, metrics, prediction
-from jko.energies import Energy, static
-from jko.methods import Problem, jkonet_star_linear
-from jko.pairs import Pairs, in_units, units_of
+from jko import couplings, densities, methods, metrics, neural, prediction
+from jko.couplings import CoupledRows
+from jko.densities import SnapshotMixtures
+from jko.energies import Energy, static, velocity
+from jko.methods import Problem, jkonet_star, jkonet_star_linear
+from jko.pairs import Clouds, Pairs, coupled_pairs, in_units, train_clouds, units_of
 from jko.snapshots import Snapshots
 from jko.training import seed_keys
 
 SCHEMAS = Path(__file__).parents[1] / "workflow" / "schemas"
 # Whatever a method calls its amount of work, a few steps of it serve these tests.
-SHORT = {"epochs": 3, "batch": 20, "centers": 10, "hidden": [16, 16]}
+SHORT = {
+    "epochs": 3,
+    "steps": 6,
+    "batch": 20,
+    "centers": 10,
+    "hidden": [16, 16],
+    "map_hidden": [16, 16],
+    "partners": 4,
+}
 KINDS = methods.kinds()
+ALL = {"terms": list(neural.TERMS), "time_varying": True}
 
 
 def settings_of(kind: str, **changes) -> dict:
@@ -37,16 +50,16 @@ def settings_of(kind: str, **changes) -> dict:
 
 
 def variants(kind: str) -> list[dict]:
-    """A method's defaults, its other scheme, and its time-varying form where it has one."""
+    """A method's defaults, its other scheme, and its time-varying form with all terms where it has them."""
     settings = settings_of(kind)
     found = [settings, settings | {"scheme": "explicit"}]
-    if "time_varying" in settings:
-        found.append(settings | {"time_varying": True})
+    if "terms" in settings:
+        found.append(settings | ALL)
     return found
 
 
 VARIANTS = [
-    pytest.param(s, id=f"{kind}-{s['scheme']}{'-time' if s.get('time_varying') else ''}")
+    pytest.param(s, id=f"{kind}-{s['scheme']}{'-all' if s.get('time_varying') else ''}")
     for kind in KINDS
     for s in variants(kind)
 ]
@@ -89,27 +102,33 @@ def fits() -> dict[str, tuple]:
 def test_a_fit_names_its_seeds_and_its_energy_is_finite(fits, kind):
     settings, problem, fitted = fits[kind]
     assert fitted.status == ["ok", "ok"]
-    assert list(fitted.history.columns) == ["seed", "epoch", "loss"]
+    assert list(fitted.history.columns[:2]) == ["seed", "epoch"]
     assert sorted(set(fitted.history["seed"])) == [0, 7]
     assert np.isfinite(fitted.history["loss"]).all()
     for energy in energies_of(fitted, settings):
         value, gradient = jax.value_and_grad(energy.potential)(jnp.ones(2), jnp.float32(0.3))
         assert value.shape == () and value.dtype == jnp.float32
         assert np.isfinite(value) and np.isfinite(gradient).all()
+        assert energy.interaction is None and energy.beta == 0
+
+
+def assert_same(one: Energy, other: Energy) -> None:
+    """The same functions with the same parameters, to the bit."""
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    for leaf, other_leaf in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        assert np.asarray(leaf).dtype == np.asarray(other_leaf).dtype
+        np.testing.assert_array_equal(leaf, other_leaf)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_gives_back_the_same_predictions_and_status(tmp_path, fits, kind):
+def test_a_file_gives_back_the_same_energy_and_status(tmp_path, fits, kind):
     settings, problem, fitted = fits[kind]
-    data, path = problem.snapshots, tmp_path / "fit.msgpack"
+    path = tmp_path / "fit.msgpack"
     fitted = fitted._replace(status=["ok", "diverged at step 512"])
-    methods.save(fitted, data.seed, path)
+    methods.save(fitted, problem.snapshots.seed, path)
     loaded, status = methods.load(path, settings)
     assert status == ["ok", "diverged at step 512"] and loaded[1] is None
-    before = prediction.predict(energies_of(fitted, settings)[0], data, 0, settings["scheme"])
-    after = prediction.predict(loaded[0], data, 0, settings["scheme"])
-    for one, other in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same(loaded[0].energy, energies_of(fitted, settings)[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -157,9 +176,8 @@ def test_data_of_one_seed_that_are_no_numbers_fail_that_seed_only(kind):
 
 
 def test_a_method_that_does_not_exist_is_named():
-    with pytest.raises(
-        ValueError, match="method kind is 'gan'; it must be one of jkonet_star, jkonet_star_l"
-    ):
+    sentence = f"method kind is 'gan'; it must be one of {', '.join(KINDS)}"
+    with pytest.raises(ValueError, match=sentence):
         methods.module("gan")
 
 
@@ -259,6 +277,202 @@ def test_units_of_length_and_time_change_no_prediction(kind):
         predicted.append(np.concatenate(clouds["implicit"] + clouds["explicit"]))
     moved = np.std(predicted[0] - np.tile(np.concatenate(data.clouds(0, "test")[:-1]), (2, 1)))
     np.testing.assert_allclose((predicted[1] - origin) / length, predicted[0], atol=0.01 * moved)
+
+
+# The terms of JKOnet*: the condition they share, the partners they are averaged over, and what is found.
+
+UNITS = {
+    "center": np.array([0.3, -0.2], np.float32),
+    "width": np.float32(1.7),
+    "scale": np.float32(0.8),
+    "time_center": np.float32(0.2),
+    "time_width": np.float32(0.3),
+}
+
+
+def nets_of(seed: int) -> dict:
+    """Random networks of all terms, with a beta that weighs as much as they do."""
+    nets = neural.init(jax.random.key(seed), 2, ALL["terms"], ALL["time_varying"], [8])
+    return nets | {"entropy": jnp.float32(0.5)}
+
+
+@jax.jit
+def velocities(energy, mixture, t, train, others):
+    score = jax.vmap(densities.score, in_axes=(None, 0))(mixture, train)
+    return jax.vmap(velocity, in_axes=(None, 0, None, 0, 0))(energy, train, t, others, score)
+
+
+@functools.cache
+def on_the_condition(scheme: str, n: int = 12) -> Problem:
+    """Three snapshots whose pairs fulfil the condition of ``nets_of(3)`` in ``UNITS``.
+
+    Each cloud comes from the one at which the scheme takes the gradient, by the velocity of the energy:
+    the explicit scheme makes the first one first, the implicit one the last.
+    """
+    tau, energy = 0.2, neural.energy({"nets": nets_of(3), "units": UNITS})
+    density = densities.fit_mixtures(
+        observed(seeds=(0,)), components=2, relative_floor=1e-3, report=silent
+    )
+
+    def step(cloud, k):
+        at = min(k, 1) if scheme == "explicit" else max(2 - k, 1)
+        train = cloud[:n].astype(np.float32)
+        others = np.stack([np.delete(train, i, axis=0) for i in range(n)])
+        moved = velocities(energy, density.mixture(0, at), jnp.float32(tau * at), train, others)
+        away = tau * np.asarray(moved) * {"explicit": 1, "implicit": -1}[scheme]
+        return np.concatenate([cloud[:n] + away, cloud[n:]])
+
+    data, coupling = followed(step, n=n, tau=tau)
+    if scheme == "implicit":
+        data = Snapshots(data.x, 2 - data.snapshot, data.time, data.seed, data.train, data.test)
+        s, k, i, j, weight, cost = coupling
+        coupling = CoupledRows(s, 1 - k, j, i, weight, cost)
+    return Problem(data, coupling, density)
+
+
+def conditions(scheme: str, n: int = 12) -> tuple[jkonet_star.Rows, Clouds, np.ndarray]:
+    """Rows and clouds in ``UNITS``, and for each row the other particles (n - 1, d) of its snapshot."""
+    problem = on_the_condition(scheme, n)
+    pairs = coupled_pairs(problem.snapshots, problem.coupling, 0, scheme)
+    rows = jkonet_star.rows_of(problem, ALL | {"scheme": scheme}, 0, pairs, UNITS)
+    x, size = (column[0] for column in train_clouds(problem.snapshots, [UNITS]))
+    others = [np.delete(x[k], i, axis=0) for k, i in zip(rows.k, rows.place, strict=True)]
+    return rows, jax.tree.map(jnp.asarray, Clouds(x, size)), np.stack(others)
+
+
+def twice(others):
+    """The same set of partners in both places."""
+    return np.stack([others, others], axis=-3)
+
+
+squares = jax.jit(jax.vmap(jkonet_star.square, in_axes=(None, 0, 0)))
+
+
+@pytest.mark.parametrize("scheme", ["explicit", "implicit"])
+def test_the_true_energy_of_all_terms_has_no_loss(scheme):
+    nets = nets_of(3)
+    rows, _, others = conditions(scheme)
+    sets = twice(others)
+    assert np.max(squares(nets, rows, sets)) < 1e-8
+    # Every term counts: with another V, W or beta the condition is broken.
+    for term, other in nets_of(4).items():
+        changed = nets | {term: other if term != "entropy" else nets[term] + 0.5}
+        assert np.mean(squares(changed, rows, sets)) > 1e-4, term
+
+
+def test_two_sets_of_partners_give_the_square_of_the_mean_and_one_set_the_variance_on_top():
+    """All draws of two sets of two partners out of four, one after the other."""
+    rows, _, others = conditions("explicit", n=5)
+    nets, row, others = nets_of(4), jax.tree.map(lambda leaf: leaf[2], rows), others[2]
+    draws = np.array(list(itertools.product(range(4), repeat=4))).reshape(-1, 2, 2)
+    over = jax.jit(jax.vmap(jkonet_star.square, in_axes=(None, None, 0)))
+    full = float(over(nets, row, twice(others)[None])[0])
+    assert np.mean(over(nets, row, others[draws])) == pytest.approx(full, rel=1e-4)
+    excess = np.mean(over(nets, row, twice(others[draws[:, 0]]))) - full
+    pulls = jax.jit(jax.vmap(jax.grad(neural.w, argnums=1), in_axes=(None, 0)))
+    variance = np.var(np.asarray(pulls(nets, row.pairs.x - others)), axis=0).sum()
+    assert excess == pytest.approx(variance / 2, rel=1e-3) and excess > 1e-3 * full
+
+
+@pytest.mark.parametrize(("k", "place"), [(0, 0), (0, 4), (1, 1), (1, 2)])
+def test_partners_are_all_others_of_the_snapshot_alike_and_independent(k, place):
+    x = jnp.arange(10.0).reshape(2, 5, 1)
+    clouds, size = Clouds(x, jnp.array([5, 3])), [5, 3][k]
+    row = jkonet_star.Rows(None, jnp.int32(k), jnp.int32(place))
+    draws = 20_000
+    sets = np.asarray(jkonet_star.draw(clouds, row, jax.random.key(1), draws))
+    assert sets.shape == (2, draws, 1)
+    # Counts of each pair of a first and a second partner.
+    met, counts = np.unique(sets[:, :, 0].T, axis=0, return_counts=True)
+    others = [5 * k + i for i in range(size) if i != place]
+    np.testing.assert_array_equal(met, list(itertools.product(others, repeat=2)))
+    expected = draws / len(others) ** 2
+    assert np.max(np.abs(counts - expected)) < 5 * np.sqrt(expected)
+
+
+def test_the_mean_loss_over_many_draws_is_the_loss_with_whole_snapshots():
+    rows, clouds, others = conditions("explicit", n=5)
+    weight = np.arange(10, dtype=np.float32) / 4.5
+    rows, nets = rows._replace(pairs=rows.pairs._replace(weight=weight)), nets_of(4)
+    rows = jax.tree.map(jnp.asarray, rows)
+    full = np.mean(weight * squares(nets, rows, twice(others)))
+    draw = jax.vmap(lambda key: jkonet_star.loss(nets, rows, clouds, key, partners=2))
+    found = np.asarray(jax.jit(draw)(jax.random.split(jax.random.key(0), 4000)))
+    error = found.std() / np.sqrt(len(found))
+    assert abs(found.mean() - full) < 4 * error < 0.05 * full
+
+
+def test_a_potential_alone_asks_for_no_snapshot_and_no_score():
+    problem = on_the_condition("implicit")
+    pairs = coupled_pairs(problem.snapshots, problem.coupling, 0, "implicit")
+    settings = settings_of("jkonet_star")
+    rows = jkonet_star.rows_of(problem._replace(density=None), settings, 0, pairs, UNITS)
+    assert rows[1:] == (None, None, None)
+
+
+def test_an_entropy_without_a_density_is_refused():
+    problem = on_the_condition("implicit")._replace(density=None)
+    with pytest.raises(ValueError, match="terms .* entropy, .* setting density must name an entry"):
+        fit(problem, settings_of("jkonet_star", terms=["potential", "entropy"]))
+
+
+def test_a_file_gives_back_an_energy_of_all_terms(tmp_path):
+    settings = settings_of("jkonet_star", **ALL)
+    params = {"nets": nets_of(3), "units": UNITS}
+    fitted = methods.Fit(jax.tree.map(lambda leaf: leaf[None], params), ["ok"], None)
+    methods.save(fitted, np.array([0]), tmp_path / "fit.msgpack")
+    found = methods.load(tmp_path / "fit.msgpack", settings)[0][0].energy
+    assert_same(found, neural.energy(params))
+
+
+def relative_error(function, gradient, points: np.ndarray) -> float:
+    """Mean squared error of a function's gradient at points (n, d), relative to the true one's square."""
+    found = jax.jit(jax.vmap(jax.grad(function)))(jnp.asarray(points, jnp.float32))
+    return np.mean((np.asarray(found) - gradient(points)) ** 2) / np.mean(gradient(points) ** 2)
+
+
+def test_potential_and_beta_are_found_from_gaussians():
+    """V = (x - 3)^2 / 2 and beta: the implicit step of N(m, s^2) has s' (1 + tau) - tau beta / s' = s."""
+    tau, beta, steps = 0.4, 0.5, 3
+    mean, std = [0.0], [1.0]
+    for _ in range(steps + 1):
+        mean.append((mean[-1] + 3 * tau) / (1 + tau))
+        std.append((std[-1] + np.sqrt(std[-1] ** 2 + 4 * (1 + tau) * tau * beta)) / (2 + 2 * tau))
+    data, coupling = followed(
+        lambda x, k: mean[k + 1] + std[k + 1] / std[k] * (x - mean[k]), d=1, steps=steps, tau=tau
+    )
+    mean, variance = (np.array(column[: steps + 1]) for column in (mean, np.square(std)))
+    shape = (1, steps + 1, 1, 1)
+    density = SnapshotMixtures(
+        data.seed, data.time, np.ones(shape[:3]), mean.reshape(shape), variance.reshape(*shape, 1)
+    )
+    settings = settings_of("jkonet_star", terms=["potential", "entropy"], **LEARNING)
+    energy = energies_of(fit(Problem(data, coupling, density), settings), settings)[0]
+    points = np.concatenate(data.clouds(0, "test")[1:])
+    potential = functools.partial(energy.potential, t=jnp.float32(0))
+    assert relative_error(potential, lambda x: x - 3, points) < 0.01
+    assert energy.beta == pytest.approx(beta, rel=0.03) and energy.interaction is None
+
+
+def test_potential_and_interaction_are_found_from_a_population_whose_mean_moves():
+    """V = (x - 3)^2 / 2 and W = -z^2 / 2 keep the spread: only the mean tells one from the other."""
+    tau, n = 0.4, 100
+    pull = -n / (n - 1)  # the mean over the others of W'(x - y), per distance of x from the mean
+
+    def step(x, k):
+        mean = (x[:n].mean() + 3 * tau) / (1 + tau)
+        return (x + tau * (3 + pull * mean)) / (1 + tau * (1 + pull))
+
+    data, coupling = followed(step, d=1, n=n, steps=4, tau=tau)
+    changes = LEARNING | {"batch": 50, "terms": ["potential", "interaction"], "partners": 2}
+    settings = settings_of("jkonet_star", **changes)
+    energy = energies_of(fit(Problem(data, coupling), settings), settings)[0]
+    clouds = data.clouds(0, "test")
+    potential = functools.partial(energy.potential, t=jnp.float32(0))
+    assert relative_error(potential, lambda x: x - 3, np.concatenate(clouds[1:])) < 0.01
+    apart = clouds[1] - np.roll(clouds[1], 1, axis=0)
+    assert relative_error(energy.interaction, lambda z: -z, apart) < 0.05
+    assert energy.beta == 0
 
 
 # The linear method: its equations, its features and its choices.

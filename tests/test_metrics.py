@@ -133,6 +133,23 @@ def test_l2_uvp_of_a_cloud_that_does_not_vary_is_not_a_number():
     assert np.isnan(metrics.l2_uvp(zero_energy(), truth, np.ones((4, 2)), CLOUD[:, :2], 0.0, 0.1))
 
 
+def test_the_error_of_an_interaction_is_that_of_its_mean_force():
+    """W = a |z|^2 / 2 has (grad W * rho)(x) = a (x - mean), whatever else differs in W."""
+    learned, truth = (
+        Energy(
+            static(lambda x: 7 * jnp.sum(x)), Partial(lambda a, z: 0.5 * a * jnp.sum(z**2) + a, a)
+        )
+        for a in (1.5, 1.0)
+    )
+    cloud, next_cloud, tau = CLOUD, CLOUD[:20] + 5, 0.3
+    variance = np.trace(np.cov(cloud, rowvar=False))
+    spread = np.mean(np.sum((next_cloud - next_cloud.mean(axis=0)) ** 2, axis=1))
+    found = metrics.l2_uvp_interaction(learned, truth, cloud, next_cloud, 0.0, tau)
+    np.testing.assert_allclose(found, 100 * tau**2 * 0.25 * spread / variance, rtol=1e-4)
+    none = metrics.l2_uvp_interaction(zero_energy(), truth, cloud, next_cloud, 0.0, tau)
+    np.testing.assert_allclose(none, 4 * found, rtol=1e-4)
+
+
 def test_the_implicit_condition_on_explicit_steps_by_hand_and_through_its_potential():
     """V = a |x|^2 / 2 moves x to y = (1 - tau a) x; the condition is met by V_hat = a / (1 - tau a) |y|^2 / 2."""
     a, tau = 3.0, 0.1

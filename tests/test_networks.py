@@ -21,3 +21,15 @@ def test_the_network_is_its_formula():
     found = net.apply(params, jnp.asarray(x))
     assert found.shape == () and found.dtype == jnp.float32
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_map_has_as_many_outputs_as_asked_and_its_own_activation():
+    net = MLP((5,), 3, jax.nn.selu)
+    params = net.init(jax.random.key(0), jnp.zeros(4))
+    first, last = (params["params"][f"Dense_{i}"] for i in (0, 1))
+    x = np.array([0.3, -1.0, 2.0, 0.1], np.float32)
+    h = x @ first["kernel"] + first["bias"]
+    h = 1.0507009873554805 * np.where(h > 0, h, 1.6732632423543772 * np.expm1(h))
+    found = net.apply(params, jnp.asarray(x))
+    assert found.shape == (3,)
+    np.testing.assert_allclose(found, h @ last["kernel"] + last["bias"], rtol=1e-5)

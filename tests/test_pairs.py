@@ -98,3 +98,29 @@ def test_a_population_that_stands_still_has_finite_units():
     units = pairs.units_of(rest, np.array([0.0, 1.0]))
     assert all(np.isfinite(value).all() for value in units.values()) and units["scale"] > 0
     np.testing.assert_array_equal(pairs.in_units(rest, units).target, 0)
+
+
+@pytest.mark.parametrize("scheme", ["explicit", "implicit"])
+def test_the_point_of_a_pair_is_found_among_the_train_particles_of_its_snapshot(scheme):
+    for s in (0, 1):
+        found = pairs.coupled_pairs(DATA, COUPLED, s, scheme, np.float64)
+        k, place = pairs.places(DATA, COUPLED, s, scheme)
+        np.testing.assert_array_equal(DATA.time[k], found.t)
+        points = [DATA.cloud(s, "train", q)[p] for q, p in zip(k, place, strict=True)]
+        np.testing.assert_array_equal(points, found.x)
+
+
+def test_clouds_hold_the_train_particles_in_the_units_of_the_pairs():
+    columns = [pairs.coupled_pairs(DATA, COUPLED, s, "implicit") for s in (0, 1)]
+    units = [pairs.units_of(column, DATA.time) for column in columns]
+    clouds = pairs.train_clouds(DATA, units)
+    assert clouds.x.shape == (2, 3, 21, 2) and clouds.x.dtype == np.float32
+    np.testing.assert_array_equal(clouds.size, [[18, 14, 21]] * 2)
+    for s in (0, 1):
+        k, place = pairs.places(DATA, COUPLED, s, "implicit")
+        inside = pairs.in_units(columns[s], units[s])
+        # To the bit: a particle's difference from itself must be zero.
+        np.testing.assert_array_equal(clouds.x[s, k, place], inside.x)
+        np.testing.assert_array_equal(clouds.x[s, 1, 14:], 0)
+        back = clouds.x[s, 0, :18] * units[s]["width"] + units[s]["center"]
+        np.testing.assert_allclose(back, DATA.cloud(s, "train", 0), rtol=1e-5, atol=1e-5)

@@ -6,9 +6,10 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.contour import ContourSet
 
-from jko import plotting
+from jko.plotting import combinations, embryoid, errors, gaps, landscapes, style
 
 METHODS = {
     "mlp": {"kind": "mlp", "scheme": "implicit"},
@@ -23,9 +24,9 @@ def cloud(seed: int, n: int = 40) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-1.5, 1.5, (n, 2))
 
 
-def interval(failed: bool = False) -> plotting.Interval:
+def interval(failed: bool = False) -> embryoid.Interval:
     potential = np.where(X**2 + Y**2 < 2, X**2 + Y, np.nan)
-    return plotting.Interval(
+    return embryoid.Interval(
         start="0-3",
         end="6-9",
         before=cloud(0),
@@ -51,9 +52,9 @@ def interval_errors() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def landscape(name: str = "zigzag_ridge", failed: bool = False) -> plotting.Landscape:
+def landscape(name: str = "zigzag_ridge", failed: bool = False) -> landscapes.Landscape:
     true = X**2 - Y
-    return plotting.Landscape(
+    return landscapes.Landscape(
         name=name,
         grid_x=GRID,
         grid_y=GRID,
@@ -76,17 +77,65 @@ def scheme_errors() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def combination_errors() -> pd.DataFrame:
+    """Two landscapes, two sizes; mlp_explicit failed on flat, and mlp is also shown with another scheme."""
+    rows, own = [], {name: entry["scheme"] for name, entry in METHODS.items()}
+    references = {"identity": "none", "oracle": "explicit", "zero_energy": "none"}
+    pairs = [*own.items(), ("mlp", "map"), *references.items()]
+    for n_train in (100, 1000):
+        for name in ("flat", "flowers"):
+            for i, (method, scheme) in enumerate(pairs):
+                for metric in ("w1_excess", "bw2_uvp", "l2_uvp"):
+                    mean = 10.0 ** (i - 4) * (-1 if metric == "w1_excess" and i == 0 else 1)
+                    if (method, name) == ("mlp_explicit", "flat"):
+                        mean = np.nan
+                    key = {"landscape": name, "dimension": 2, "n_train": n_train, "method": method}
+                    error = {"scheme": scheme, "metric": metric, "mean": mean, "std": abs(mean) / 9}
+                    rows.append(key | error)
+    return pd.DataFrame(rows)
+
+
+def combination_progress() -> pd.DataFrame:
+    rows = []
+    for n_train in (100, 1000):
+        for epoch, ratio in ((1, 1.0), (10, 0.5), (100, 0.25)):
+            key = {"dimension": 2, "n_train": n_train, "method": "mlp", "epoch": epoch}
+            rows.append(key | {"ratio": ratio, "low": ratio / 2, "high": 2 * ratio, "n": 4})
+    return pd.DataFrame(rows)
+
+
+def histories() -> pd.DataFrame:
+    """Two trainings of 300 epochs on each landscape, whose gap is -1 / epoch; linear has none."""
+    frames, epoch = [], np.arange(1, 301)
+    for name in ("flat", "wavy_plateau"):
+        for seed in (0, 1):
+            key = {"landscape": name, "dimension": 2, "n_train": 1000, "seed": seed}
+            frames.append(
+                pd.DataFrame({"epoch": epoch, "gap": -1 / epoch}).assign(method="mlp", **key)
+            )
+            frames.append(pd.DataFrame({"epoch": epoch}).assign(method="linear", gap=np.nan, **key))
+    return pd.concat(frames, ignore_index=True)
+
+
 FIGURES = {
-    "embryoid": lambda: plotting.embryoid(
-        [interval(), interval()], interval_errors(), METHODS, "mlp"
-    ),
-    "embryoid_failed": lambda: plotting.embryoid(
+    "embryoid": lambda: embryoid.draw([interval(), interval()], interval_errors(), METHODS, "mlp"),
+    "embryoid_failed": lambda: embryoid.draw(
         [interval(failed=True)], interval_errors(), METHODS, "mlp"
     ),
-    "level_curves": lambda: plotting.level_curves(
+    "level_curves": lambda: landscapes.level_curves(
         [landscape(), landscape("beale", failed=True), landscape("relu")], "mlp", columns=2
     ),
-    "schemes": lambda: plotting.schemes(scheme_errors(), METHODS, {"zero_energy": "V = 0"}),
+    "schemes": lambda: errors.by_landscape(
+        scheme_errors(), METHODS, {"zero_energy": "V = 0"}, "L2-UVP (%)", "scheme"
+    ),
+    "errors": lambda: errors.by_landscape(scheme_errors(), METHODS, {}, "L2-UVP (%)"),
+    "combinations": lambda: combinations.by_combination(
+        combination_errors(), combination_progress(), METHODS
+    ),
+    "one_combination": lambda: combinations.by_combination(
+        combination_errors().query("n_train == 100"), combination_progress().iloc[:0], METHODS
+    ),
+    "gaps": lambda: gaps.gaps(histories()),
 }
 
 
@@ -117,7 +166,7 @@ def test_both_files_are_written_and_bytes_repeat(name, tmp_path):
     runs = []
     for run in ("first", "second"):
         paths = tmp_path / f"{run}.pdf", tmp_path / f"{run}.png"
-        plotting.save(FIGURES[name](), *paths)
+        style.save(FIGURES[name](), *paths)
         runs.append([path.read_bytes() for path in paths])
     assert runs[0] == runs[1]
     pdf, png = runs[0]
@@ -129,8 +178,8 @@ def test_both_files_are_written_and_bytes_repeat(name, tmp_path):
 @pytest.mark.parametrize("name", FIGURES)
 def test_text_is_readable_at_print_size_and_legends_lie_on_the_page_beside_the_data(name):
     figure = FIGURES[name]()
-    assert figure.get_figwidth() in (plotting.COLUMN, plotting.PAGE)
-    with mpl.rc_context(plotting.STYLE):
+    assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
+    with mpl.rc_context(style.STYLE):
         figure.draw_without_rendering()
     page = figure.bbox.padded(1)
     words = [text for text in figure.findobj(mpl.text.Text) if text.get_text().strip()]
@@ -161,7 +210,7 @@ def test_failures_are_written_into_their_panels():
 
 
 def test_the_learned_potential_is_shifted_to_the_mean_of_the_data():
-    assert plotting.offset(landscape()) == pytest.approx(17.0)
+    assert landscapes.offset(landscape()) == pytest.approx(17.0)
     curves = FIGURES["level_curves"]().axes[0]
     true, learned = [c for c in curves.collections if isinstance(c, ContourSet)]
     np.testing.assert_allclose(true.levels, learned.levels)
@@ -173,34 +222,34 @@ def test_the_learned_potential_is_shifted_to_the_mean_of_the_data():
 def test_the_offset_uses_the_particles_on_the_grid_alone():
     observed = np.array([[1.0, 0.5], [0.0, -0.5], [5.0, 5.0]])
     base = landscape()
-    tilted = plotting.Landscape(
+    tilted = landscapes.Landscape(
         "tilted", GRID, GRID, base.true, base.true + 2 * X + 10 * Y, observed, observed
     )
-    assert plotting.offset(tilted) == pytest.approx((2 * 1.0 + 10 * 0.5 + 0.0 - 10 * 0.5) / 2)
+    assert landscapes.offset(tilted) == pytest.approx((2 * 1.0 + 10 * 0.5 + 0.0 - 10 * 0.5) / 2)
 
 
 def test_levels_cut_equal_areas_and_skip_a_plateau():
-    np.testing.assert_allclose(plotting.levels(X, count=3), [-1.0, 0.0, 1.0])
-    assert np.all(plotting.levels(np.maximum(X, 0.0)) > 0)
-    assert len(plotting.levels(np.zeros_like(X))) == 0
+    np.testing.assert_allclose(landscapes.levels(X, count=3), [-1.0, 0.0, 1.0])
+    assert np.all(landscapes.levels(np.maximum(X, 0.0)) > 0)
+    assert len(landscapes.levels(np.zeros_like(X))) == 0
 
 
 def test_a_constant_potential_is_said_in_words():
-    flat = plotting.Landscape("flat", GRID, GRID, 0 * X, 0 * X + 0.1 * X, cloud(1), cloud(2))
-    figure = plotting.level_curves([flat], "mlp")
+    flat = landscapes.Landscape("flat", GRID, GRID, 0 * X, 0 * X + 0.1 * X, cloud(1), cloud(2))
+    figure = landscapes.level_curves([flat], "mlp")
     assert texts(figure.axes[0]) == ["true V is constant"]
 
 
 def test_methods_that_differ_in_their_scheme_alone_are_one_family():
-    assert plotting.families(METHODS) == {"mlp": 0, "mlp_explicit": 0, "linear": 1}
+    assert style.families(METHODS) == {"mlp": 0, "mlp_explicit": 0, "linear": 1}
 
 
 def test_thinned_draws_distinct_particles_and_the_same_each_time():
     many = cloud(3, 500)
-    few = plotting.thinned(many, 90)
+    few = style.thinned(many, 90)
     assert len(np.unique(few, axis=0)) == 90
-    np.testing.assert_array_equal(few, plotting.thinned(many, 90))
-    np.testing.assert_array_equal(plotting.thinned(many[:90], 90), many[:90])
+    np.testing.assert_array_equal(few, style.thinned(many, 90))
+    np.testing.assert_array_equal(style.thinned(many[:90], 90), many[:90])
 
 
 def test_reference_lines_and_markers_stand_at_their_errors():
@@ -210,3 +259,109 @@ def test_reference_lines_and_markers_stand_at_their_errors():
     assert {1.0, 2.0, 3.0, 4.0} <= set(heights[np.isfinite(heights)].tolist())
     labels = [text.get_text() for text in figure.legends[1].get_texts()]
     assert labels == ["identity", "mlp, implicit", "mlp, explicit", "mlp_explicit, explicit"]
+
+
+def dots(axis, style: dict) -> np.ndarray:
+    """(n, 2) points that are drawn with a colour, a marker and a filling."""
+    wanted = style["color"], style["marker"], style["mfc"]
+    lines = [
+        line.get_xydata()
+        for line in axis.lines
+        if (line.get_color(), line.get_marker(), line.get_markerfacecolor()) == wanted
+    ]
+    return np.concatenate(lines)
+
+
+def test_methods_are_told_apart_by_colour_and_marker_and_schemes_by_filling():
+    look = style.method_styles(METHODS)
+    for key in ("color", "marker"):
+        assert look["mlp"][key] == look["mlp_explicit"][key] != look["linear"][key]
+    assert look["mlp"]["mfc"] == look["mlp"]["color"] and look["mlp_explicit"]["mfc"] == "white"
+    by_scheme = style.method_styles(METHODS, "scheme")
+    assert by_scheme["mlp"]["color"] == by_scheme["linear"]["color"]
+    assert by_scheme["mlp"]["color"] != by_scheme["mlp_explicit"]["color"]
+    assert by_scheme["mlp"]["marker"] == by_scheme["mlp_explicit"]["marker"]
+
+
+def test_a_dot_of_an_error_by_landscape_stands_at_its_mean_beside_its_landscape():
+    axis = FIGURES["errors"]().axes[0]
+    assert (axis.get_xscale(), axis.get_xlabel()) == ("log", "L2-UVP (%)")
+    look = style.method_styles(METHODS)
+    np.testing.assert_allclose(dots(axis, look["mlp"]), [[1e-4, -0.27], [1e-4, 0.73]])
+    # The error of mlp_explicit on the first landscape is NaN.
+    np.testing.assert_allclose(dots(axis, look["mlp_explicit"]), [[1e-3, 1.0]])
+
+
+def test_failures_of_one_landscape_stand_side_by_side():
+    table = scheme_errors().assign(mean=np.nan)
+    figure = errors.by_landscape(table, METHODS, {}, "L2-UVP (%)")
+    with mpl.rc_context(style.STYLE):
+        figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(boxes) == 6
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_legend_has_as_many_columns_as_its_longest_label_lets_it():
+    assert style.legend_columns(["a"], 3.3) > style.legend_columns(["a" * 20], 3.3) == 2
+    assert style.legend_columns(["a" * 200], 3.3) == 1
+
+
+def test_a_column_of_combinations_shows_own_schemes_ticks_and_failures():
+    figure = FIGURES["combinations"]()
+    axes = np.reshape(figure.axes, (4, 2))
+    assert [axis.get_title() for axis in axes[0]] == ["d = 2, n = 100", "d = 2, n = 1000"]
+    look = style.method_styles(METHODS)
+    excess, bures, gradient = axes[:3, 0]
+    # Of mlp the implicit scheme alone, with errors of -1e-4, 1e-4 and 1e-4.
+    np.testing.assert_allclose(dots(excess, look["mlp"]), [[-0.36, -1e-4], [0.64, -1e-4]])
+    np.testing.assert_allclose(dots(gradient, look["mlp"]), [[-0.36, 1e-4], [0.64, 1e-4]])
+    assert excess.get_yscale() == "symlog" and bures.get_yscale() == gradient.get_yscale() == "log"
+    np.testing.assert_allclose(dots(bures, look["mlp_explicit"]), [[1.0, 1e-3]])
+    crosses = [line.get_xydata() for line in bures.lines if line.get_marker() == "x"]
+    np.testing.assert_allclose(crosses, [[[0.0, 1.0]]])
+    # V = 0 is the row identity of a prediction, 1, and zero_energy of an energy, 100; the oracle has 10.
+    for axis, heights in ((excess, [1, 1]), (bures, [1, 1, 10, 10]), (gradient, [100, 100])):
+        segments = np.concatenate([lines.get_segments() for lines in ticks(axis)])
+        np.testing.assert_allclose(segments[:, 0, 1], heights)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [*METHODS, "V = 0", "oracle", "every seed failed"]
+
+
+def ticks(axis) -> list[LineCollection]:
+    """The references, without the bars of the spread."""
+    wide = [c for c in axis.collections if isinstance(c, LineCollection)]
+    return [c for c in wide if np.ptp(c.get_segments()[0][:, 1]) == 0]
+
+
+def test_the_way_through_the_training_is_a_line_in_a_band():
+    axis = np.reshape(FIGURES["combinations"]().axes, (4, 2))[3, 1]
+    line = dots(axis, style.method_styles(METHODS)["mlp"])
+    np.testing.assert_allclose(line, [[1, 1], [10, 0.5], [100, 0.25]])
+    band = axis.collections[0].get_paths()[0].get_extents()
+    np.testing.assert_allclose([band.x0, band.y0, band.x1, band.y1], [1, 0.125, 100, 2])
+    assert texts(FIGURES["one_combination"]().axes[3]) == ["no error along the training"]
+
+
+def test_a_gap_is_a_line_for_each_seed_averaged_over_equal_spans():
+    figure = FIGURES["gaps"]()
+    assert [axis.get_title() for axis in figure.axes] == ["flat", "wavy plateau"]
+    lines = [line for line in figure.axes[1].lines if len(line.get_xdata()) > 2]
+    assert len(lines) == 2
+    epoch, gap = lines[0].get_xydata().T
+    np.testing.assert_array_equal(epoch, np.arange(3, 301, 3))
+    np.testing.assert_allclose(gap[:2], [-(1 + 1 / 2 + 1 / 3) / 3, -(1 / 4 + 1 / 5 + 1 / 6) / 3])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mlp"]
+    with pytest.raises(ValueError, match="no history holds a gap"):
+        gaps.gaps(histories().drop(columns="gap"))
+
+
+def test_averages_of_few_numbers_are_the_numbers():
+    numbers = np.array([1.0, np.nan, 3.0])
+    mean, last = gaps.averaged(numbers)
+    np.testing.assert_array_equal(mean, numbers)
+    np.testing.assert_array_equal(last, [0, 1, 2])
+    # Seven numbers in three spans: 2, 2 and 3 of them.
+    mean, last = gaps.averaged(np.arange(7.0), 3)
+    np.testing.assert_allclose(mean, [0.5, 2.5, 5.0])
+    np.testing.assert_array_equal(last, [1, 3, 6])

@@ -51,7 +51,7 @@ def test_sections_of_the_landscapes():
         {"l2_uvp": "L2-UVP (%)", "w1": "EMD", "absent": "None"},
         ["landscape"],
         ["method", "scheme"],
-        by="pairing",
+        by=["pairing"],
     )
     assert text.splitlines()[:5] == [
         "### L2-UVP (%), paired",

@@ -15,6 +15,7 @@ SCHEMAS = ROOT / "workflow" / "schemas"
 # A small configuration with an entry of every group.
 CONFIG = yaml.safe_load("""
 landscapes: [flowers, sphere]
+run: [first]
 experiments:
   first:
     datasets: ["{landscape}_paired", own]
@@ -33,6 +34,11 @@ couplings:
   exact: {kind: exact}
 densities:
   gmm: {kind: gmm}
+grids:
+  sizes:
+    id: "grid_{potential}_d{dimension}"
+    vary: {potential: [flowers, sphere], dimension: [3, 5]}
+    settings: {tau: 0.2, pairing: paired}
 searches:
   rates:
     datasets: [raw]
@@ -50,7 +56,8 @@ def completed(change=lambda config: None) -> dict:
 
 def test_landscapes_become_datasets_with_what_they_share_and_what_is_their_own():
     datasets = completed()["datasets"]
-    assert {name for name in datasets if datasets[name]["kind"] == "synthetic"} == {
+    simulated = {name for name in datasets if datasets[name]["kind"] == "synthetic"}
+    assert {name for name in simulated if not name.startswith("grid_")} == {
         f"{landscape}_{pairing}"
         for landscape in ("flowers", "sphere")
         for pairing in ("paired", "unpaired")
@@ -64,12 +71,31 @@ def test_landscapes_become_datasets_with_what_they_share_and_what_is_their_own()
 
 @pytest.mark.parametrize(("given", "meant"), [(3, [0, 1, 2]), ([11, 4], [11, 4])])
 def test_seeds_are_a_number_or_a_list(given, meant):
-    config = completed(put("datasets/cells/seeds", given))
-    assert config["datasets"]["cells"]["seeds"] == meant
+    def change(config):
+        config["datasets"]["cells"]["seeds"] = config["synthetic"]["seeds"] = given
+
+    config = completed(change)
+    for name in ("cells", "flowers_unpaired", "grid_flowers_d3"):
+        assert config["datasets"][name]["seeds"] == meant
     # A configuration that is complete stays as it is.
     again = copy.deepcopy(config)
     settings.complete(again, SCHEMAS)
     assert again == config
+
+
+def test_a_grid_has_a_dataset_for_every_combination_and_an_experiment_has_them_all():
+    config = completed(put("experiments/first/grids", ["sizes"]))
+    names = [f"grid_{name}_d{d}" for name in ("flowers", "sphere") for d in (3, 5)]
+    assert list(settings.datasets_of_grid(config, "sizes")) == names
+    assert settings.datasets_of(config, "first")[-4:] == names
+    one = config["datasets"]["grid_sphere_d5"]
+    assert (one["potential"], one["dimension"], one["tau"], one["n_train"]) == (
+        "sphere",
+        5,
+        0.2,
+        50,
+    )
+    assert one["kind"] == "synthetic" and one["steps"] == 5 and one["pairing"] == "paired"
 
 
 def test_a_search_has_a_method_for_every_combination_of_its_candidates():
@@ -141,15 +167,15 @@ def without(path: str):
 
 
 METHOD_KEYS = (
-    "batch, clip, coupling, epochs, hidden, kind, learning_rate, loss_limit, overrides, schedule, "
-    "scheme, time_varying"
+    "batch, checkpoints, clip, coupling, density, epochs, hidden, kind, learning_rate, loss_limit, overrides, "
+    "partners, schedule, scheme, terms, time_varying"
 )
 # What is wrong -> the change, and the sentence that it must lead to.
 MALFORMED = {
     "unknown top-level key": (
         put("dataset", {}),
         "config: unknown key 'dataset'; allowed: couplings, datasets, densities, experiments, "
-        "landscapes, methods, searches, synthetic",
+        "grids, landscapes, methods, run, searches, synthetic",
     ),
     "missing group": (without("couplings"), "config: 'couplings' is a required property"),
     "landscapes as text": (
@@ -162,7 +188,7 @@ MALFORMED = {
     ),
     "unknown key of an experiment": (
         put("experiments/first/method", ["mine"]),
-        "config experiments/first: unknown key 'method'; allowed: datasets, methods, outputs",
+        "config experiments/first: unknown key 'method'; allowed: datasets, grids, methods, outputs",
     ),
     "experiment without methods": (
         without("experiments/first/methods"),
@@ -259,7 +285,7 @@ MALFORMED = {
     ),
     "unknown kind of method": (
         put("methods/mine/kind", "gan"),
-        "config methods/mine: kind is 'gan'; it must be one of jkonet_star, jkonet_star_linear",
+        "config methods/mine: kind is 'gan'; it must be one of ijkonet, jkonet_star, jkonet_star_linear",
     ),
     "unknown key of a method": (
         put("methods/mine/epoch", 5),
@@ -344,6 +370,30 @@ MALFORMED = {
     "a seed that no generator takes": (
         put("datasets/cells/seeds", [1, 2**32]),
         "config datasets/cells/seeds: a number of seeds (0 .. seeds - 1), or a list of seeds below",
+    ),
+    "unknown experiment to run": (
+        put("run", ["first", "second"]),
+        "config run names 'second'; experiments: first",
+    ),
+    "unknown grid in an experiment": (
+        put("experiments/first/grids", ["size"]),
+        "config experiments/first/grids names 'size'; grids: sizes",
+    ),
+    "id that names what does not vary": (
+        put("grids/sizes/id", "{potential}_{beta}"),
+        "config grids/sizes/id names 'beta', which does not vary; vary: dimension, potential",
+    ),
+    "id that is not unique": (
+        put("grids/sizes/id", "{potential}_"),
+        "config grids/sizes/id gives 'flowers_' twice; it must name all that varies: dimension, ",
+    ),
+    "id of another grid": (
+        put("grids/other", {"id": "grid_{potential}_d3", "vary": {"potential": ["flowers"]}}),
+        "config grids/other gives 'grid_flowers_d3', which is another dataset of another grid",
+    ),
+    "unknown setting of a grid": (
+        put("grids/sizes/settings", {"pairs": 3}),
+        "config datasets/grid_flowers_d3: unknown key 'pairs'; allowed: beta, dimension, ",
     ),
     "unknown dataset in a search": (
         put("searches/rates/datasets", ["cell"]),

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from jko import readable, tables
+from jko.tables import cells, errors, runs
 from measured import (
     DAYS,
+    FLOWERS,
     METHODS,
     cells_metrics,
     cells_table,
@@ -29,7 +31,7 @@ def test_rows_stand_in_config_order_with_both_schemes_then_the_references():
         ("identity", "none"),
     ]
     intervals = list(dict.fromkeys(cells_table()["interval"]))
-    assert intervals == ["0-3 to 6-9", "6-9 to 12-15", tables.MEAN]
+    assert intervals == ["0-3 to 6-9", "6-9 to 12-15", cells.MEAN]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_rows_stand_in_config_order_with_both_schemes_then_the_references():
     [
         ("0-3 to 6-9", 2.0, np.sqrt(2.0)),  # 1, 3
         ("6-9 to 12-15", 3.5, np.sqrt(4.5)),  # 2, 5
-        (tables.MEAN, 2.75, np.sqrt(3.125)),  # 1.5, 4
+        (cells.MEAN, 2.75, np.sqrt(3.125)),  # 1.5, 4
     ],
 )
 def test_means_are_over_the_good_seeds_alone(interval, mean, std):
@@ -52,14 +54,14 @@ def test_the_mean_over_intervals_of_a_seed_needs_all_its_intervals():
     first = one(cells_table(), method="mlp_explicit", interval="0-3 to 6-9")
     assert (first["mean"], first["n"], first["n_failed"]) == (4.0, 1, 2)
     assert np.isnan(first["std"])
-    overall = one(cells_table(), method="mlp_explicit", interval=tables.MEAN)
+    overall = one(cells_table(), method="mlp_explicit", interval=cells.MEAN)
     assert np.isnan(overall["mean"])
     assert (overall["n"], overall["n_failed"]) == (0, 3)
     assert overall["reason"] == "seed 0, 1, 2: no row in the metrics"
 
 
 def test_a_method_without_rows_is_shown_without_a_number():
-    floor = one(cells_table(), method="floor", interval=tables.MEAN)
+    floor = one(cells_table(), method="floor", interval=cells.MEAN)
     assert np.isnan(floor["mean"])
     assert (floor["n"], floor["n_failed"]) == (0, 3)
     assert floor["reason"] == "seed 0, 1, 2: no row in the metrics"
@@ -69,9 +71,9 @@ def test_an_infinite_value_counts_as_failed():
     metrics = cells_metrics()
     metrics.loc[(metrics["method"] == "identity") & (metrics["seed"] == 1), "value"] = np.inf
     found = one(
-        tables.intervals(metrics, "cells", METHODS, ["identity"], DAYS),
+        cells.intervals(metrics, "cells", METHODS, ["identity"], DAYS),
         method="identity",
-        interval=tables.MEAN,
+        interval=cells.MEAN,
     )
     assert (found["mean"], found["n"], found["reason"]) == (7.0, 2, "seed 1: not a finite number")
 
@@ -79,14 +81,14 @@ def test_an_infinite_value_counts_as_failed():
 def test_two_values_for_one_cell_are_an_error():
     metrics = pd.concat([cells_metrics(), cells_metrics().query("method == 'identity'")])
     with pytest.raises(ValueError, match=r"two values of w1 for cells, identity, none, seed \d"):
-        tables.intervals(metrics, "cells", METHODS, ["identity"], DAYS)
+        cells.intervals(metrics, "cells", METHODS, ["identity"], DAYS)
 
 
 def test_errors_name_the_dataset_and_the_labels():
     with pytest.raises(ValueError, match="no one_step w1 of dataset 'absent'"):
-        tables.intervals(cells_metrics(), "absent", METHODS, [], DAYS)
+        cells.intervals(cells_metrics(), "absent", METHODS, [], DAYS)
     with pytest.raises(ValueError, match="2 snapshot labels .* 3 are needed"):
-        tables.intervals(cells_metrics(), "cells", METHODS, [], DAYS[:2])
+        cells.intervals(cells_metrics(), "cells", METHODS, [], DAYS[:2])
 
 
 def test_landscape_errors_by_hand():
@@ -112,7 +114,7 @@ def test_a_search_shows_every_candidate_by_its_own_scheme_and_the_references():
         "mlp_explicit": {"method": "mlp", "candidate": "epochs 7", "scheme": "explicit"},
     }
     metrics = pd.concat([cells_metrics(), landscape_metrics()])
-    table = tables.search(metrics, ["cells", "flowers_paired"], candidates)
+    table = errors.search(metrics, ["cells", "flowers_paired"], candidates)
     cells = tables.select(table, dataset="cells", metric="w1")
     found = list(zip(cells["method"], cells["candidate"], cells["scheme"], strict=True))
     # mlp was predicted explicitly, too; that is no row of a search.
@@ -132,16 +134,73 @@ def test_a_search_shows_every_candidate_by_its_own_scheme_and_the_references():
 def test_an_excess_without_oracle_says_so():
     metrics = landscape_metrics()
     metrics.loc[(metrics["method"] == "oracle") & (metrics["seed"] == 1), "value"] = np.nan
-    table = tables.landscapes(metrics, ["flowers_paired"], {"mlp": METHODS["mlp"]}, ["oracle"])
+    methods = {"mlp": METHODS["mlp"]}
+    table = errors.of_datasets(metrics, FLOWERS, ["w1"], methods, ["oracle"])
     excess = one(table, method="mlp", metric="w1_excess")
     assert (excess["n"], excess["reason"]) == (1, "seed 1: no oracle to compare with")
     assert one(table, method="mlp", metric="w1")["n"] == 2
 
 
-@pytest.mark.parametrize("dataset", ["flowers", "flowers_both", "_paired"])
-def test_a_dataset_name_without_pairing_is_an_error(dataset):
-    with pytest.raises(ValueError, match="must be named"):
-        tables.landscapes(landscape_metrics(), [dataset], METHODS, [])
+def test_a_metric_that_was_not_measured_is_named_with_its_dataset():
+    expected = "no fit l2_uvp_interaction of dataset 'flowers_paired'"
+    with pytest.raises(ValueError, match=expected):
+        errors.of_datasets(landscape_metrics(), FLOWERS, ["l2_uvp_interaction"], METHODS, [])
+
+
+def test_the_columns_of_a_dataset_stand_first_and_its_rows_in_the_order_of_the_metrics():
+    keys = {"flowers_paired": {"landscape": "flowers", "dimension": 2}}
+    table = errors.of_datasets(landscape_metrics(), keys, ["w1"], {}, ["oracle"])
+    assert list(table) == [
+        "landscape",
+        "dimension",
+        "method",
+        "scheme",
+        "metric",
+        *tables.STATISTICS,
+    ]
+    assert list(table["metric"]) == ["w1", "w1_excess"]
+    assert set(table["dimension"]) == {2}
+
+
+def test_the_error_of_an_interaction_stands_beside_that_of_the_potential():
+    rows = [landscape_metrics()]
+    for seed, value in ((0, 0.1), (1, 0.3)):
+        for time in (0.1, 0.2):
+            numbers = ("l2_uvp_interaction", time, value + time)
+            rows.append(row("flowers_paired", "mlp", seed, "implicit", *numbers, mode="fit"))
+        numbers = ("l2_uvp_interaction", 0.1, 0.05)
+        rows.append(row("flowers_paired", "even_oracle", seed, "none", *numbers, mode="fit"))
+    metrics = pd.concat([rows[0], pd.DataFrame(rows[1:])])
+    names = ["l2_uvp", "l2_uvp_interaction"]
+    table = errors.of_datasets(metrics, FLOWERS, names, {"mlp": METHODS["mlp"]}, ["even_oracle"])
+    interaction = one(table, method="mlp", metric="l2_uvp_interaction")
+    assert interaction["mean"] == pytest.approx(0.35)  # 0.25 and 0.45
+    assert interaction["std"] == pytest.approx(np.sqrt(0.02))
+    assert one(table, method="mlp", metric="l2_uvp")["mean"] == pytest.approx(1e-4)
+    # Measured at one of two times, an error has no mean over times.
+    assert one(table, method="even_oracle")["n_failed"] == 2
+
+
+def test_a_transport_map_stands_behind_the_schemes_of_its_method():
+    schemes = {"mlp": ["map", "explicit", "implicit"], "mlp_explicit": ["map", "implicit"]}
+    rows = [
+        row("cells", name, 0, scheme, "w1", 1.0, 1.0)
+        for name in schemes
+        for scheme in schemes[name]
+    ]
+    pairs = tables.order(pd.DataFrame(rows), METHODS, [])
+    assert pairs == [
+        ("mlp", "implicit"),
+        ("mlp", "explicit"),
+        ("mlp", "map"),
+        ("mlp_explicit", "explicit"),
+        ("mlp_explicit", "map"),
+    ]
+
+
+def test_no_metrics_at_all_are_an_error():
+    with pytest.raises(ValueError, match="the experiment has no datasets"):
+        tables.read_metrics([])
 
 
 def test_metrics_are_read_back_with_empty_cells(tmp_path):
@@ -161,7 +220,7 @@ def test_metrics_are_read_back_with_empty_cells(tmp_path):
 
 def test_summary_says_what_was_left_out(tmp_path):
     kinds = {"cells": "embryoid", "mine": "h5ad"}
-    table = tables.summary(kinds, {"cells": (5, 16819, 5)}, {"mine": "no file a|b"})
+    table = runs.summary(kinds, {"cells": (5, 16819, 5)}, {"mine": "no file a|b"})
     paths = tmp_path / "summary.tsv", tmp_path / "summary.md"
     readable.write(table, readable.markdown(table), *paths)
     assert paths[0].read_text().splitlines()[1:] == [
@@ -175,4 +234,4 @@ def test_summary_says_what_was_left_out(tmp_path):
 @pytest.mark.parametrize("left_out", [{}, {"cells": "why", "mine": "why"}])
 def test_a_dataset_is_made_or_left_out(left_out):
     with pytest.raises(ValueError, match="either made or left out"):
-        tables.summary({"cells": "embryoid", "mine": "h5ad"}, {"cells": (5, 9, 2)}, left_out)
+        runs.summary({"cells": "embryoid", "mine": "h5ad"}, {"cells": (5, 9, 2)}, left_out)

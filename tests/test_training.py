@@ -165,3 +165,9 @@ def test_padding_stacks_and_fills_with_zeros():
     np.testing.assert_array_equal(stacked[1, :3], second)
     assert not stacked[0, 5:].any() and not stacked[1, 3:].any()
     assert pad_rows([np.ones(8), np.ones(8)], 4).shape == (2, 8)
+
+
+def test_checkpoints_go_from_the_first_to_the_last_epoch_in_equal_ratios():
+    assert training.checkpoints(100, 3) == [1, 10, 100]
+    assert training.checkpoints(2, 5) == [1, 2]
+    assert training.checkpoints(100, 0) == []

@@ -23,8 +23,8 @@ METRICS = "results/metrics.tsv"
 # Two landscapes, two methods and no cells: a run of seconds that touches every rule but the cells'.
 TINY = """
 landscapes: [flowers]
+run: [potentials, level_curves]
 experiments:
-  embryoid: {datasets: [], methods: []}
   potentials:
     methods: [jkonet_star, jkonet_star_linear_explicit]
   level_curves:
@@ -148,7 +148,7 @@ def test_editing_a_setting_retrains_that_method_only(finished, edited):
 
 
 @pytest.mark.parametrize(
-    "name", ["workflow/scripts/jko/plotting.py", "workflow/scripts/figure_schemes.py"]
+    "name", ["workflow/scripts/jko/plotting/errors.py", "workflow/scripts/figure_errors.py"]
 )
 def test_editing_a_plot_draws_again_and_trains_nothing(finished, edited, name):
     edited(name, "\n\nfrom jko", '\n\nEDITED = "by a test"\nfrom jko')
@@ -219,7 +219,8 @@ def cells_nowhere(folder: Path) -> dict[str, str]:
 
 
 NO_CELLS = TINY.replace(
-    "embryoid: {datasets: [], methods: []}", "embryoid: {methods: [jkonet_star_linear_explicit]}"
+    "run: [potentials, level_curves]\nexperiments:",
+    "run: [embryoid, potentials]\nexperiments:\n  embryoid: {methods: [jkonet_star_linear_explicit]}",
 )
 
 

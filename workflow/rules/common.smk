@@ -113,8 +113,8 @@ def first_method(name):
 
 
 def selected_datasets():
-    """Datasets of all experiments, in order."""
-    names = [dataset for name in config["experiments"] for dataset in experiment_datasets(name)]
+    """Datasets of all experiments that are run, in order."""
+    names = [dataset for name in config["run"] for dataset in experiment_datasets(name)]
     return list(dict.fromkeys(names))
 
 
@@ -150,8 +150,8 @@ def available_datasets():
 
 
 def available_experiments():
-    """Experiments that have datasets, all of which can be had."""
-    wanted = {name: set(experiment_datasets(name)) for name in config["experiments"]}
+    """Experiments that are run and have datasets, all of which can be had."""
+    wanted = {name: set(experiment_datasets(name)) for name in config["run"]}
     return [name for name, datasets in wanted.items() if datasets and not datasets & set(LEFT_OUT)]
 
 
@@ -167,9 +167,9 @@ def experiment_outputs():
 
 
 def all_metrics():
-    """Metrics of every method on every dataset of the experiments, and of the references."""
+    """Metrics of every method on every dataset of the experiments that are run, and of the references."""
     paths = []
-    for name in config["experiments"]:
+    for name in config["run"]:
         for dataset in experiment_datasets(name):
             if dataset not in LEFT_OUT:
                 paths += [
@@ -232,3 +232,67 @@ def benchmark_settings(wildcards):
     """The method of a benchmark task on its dataset."""
     entry = BENCHMARKS[wildcards.task]
     return settings.method_settings(config, entry["method"], entry["dataset"])
+
+
+def experiment_files(name, file, methods=()):
+    """A file of every method on every dataset of an experiment, dataset by dataset."""
+    return expand(
+        f"results/{{dataset}}/{{method}}/{file}",
+        dataset=experiment_datasets(name),
+        method=[*experiment_methods(name), *methods],
+    )
+
+
+def experiment_metrics(name):
+    """Metrics of every method and of the references on every dataset of an experiment."""
+    return experiment_files(name, "metrics.tsv", ["reference"])
+
+
+def experiment_method_settings(name):
+    """Methods of an experiment -> their settings."""
+    return {method: config["methods"][method] for method in experiment_methods(name)}
+
+
+def experiment_columns(name, **columns):
+    """Datasets of an experiment -> {column of its tables: the setting of the dataset that stands there}."""
+    found = {}
+    for dataset in experiment_datasets(name):
+        entry = config["datasets"][dataset]
+        lacking = [key for key in columns.values() if entry.get(key) is None]
+        if lacking:
+            raise WorkflowError(
+                f"config experiments/{name} has the dataset {dataset!r} without {lacking[0]}; "
+                f"its tables are of simulated datasets that have {' and '.join(columns.values())}"
+            )
+        found[dataset] = {column: entry[key] for column, key in columns.items()}
+    return found
+
+
+def cells_metrics(wildcards):
+    """Metrics of the cells that a table shows: the methods of the experiment of its name, and references."""
+    methods = [*experiment_methods(wildcards.table), "reference"]
+    return expand("results/embryoid/{method}/metrics.tsv", method=methods)
+
+
+def table_methods(wildcards):
+    """Methods of the experiment that a table is named after -> their settings."""
+    return experiment_method_settings(wildcards.table)
+
+
+def figure_method(wildcards):
+    """The method that a figure of level curves shows: the first of the experiment of its name."""
+    return first_method(wildcards.figure)
+
+
+def figure_snapshots(wildcards):
+    """Snapshots of the datasets of the experiment that a figure is named after."""
+    return expand("results/{dataset}/snapshots.npz", dataset=experiment_datasets(wildcards.figure))
+
+
+def figure_predictions(wildcards):
+    """Predictions of the method that a figure shows, in the order of :func:`figure_snapshots`."""
+    return expand(
+        "results/{dataset}/{method}/predictions.npz",
+        dataset=experiment_datasets(wildcards.figure),
+        method=experiment_methods(wildcards.figure)[:1],
+    )

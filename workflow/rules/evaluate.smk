@@ -9,6 +9,7 @@ rule evaluate:
     output:
         metrics="results/{dataset}/{method}/metrics.tsv",
         predictions="results/{dataset}/{method}/predictions.npz",
+        trace="results/{dataset}/{method}/trace.tsv",
     log:
         "results/logs/evaluate/{dataset}-{method}.log",
     conda:

@@ -2,23 +2,31 @@
 
 # The day ranges of the five snapshots of the embryoid body study, in order.
 EMBRYOID_DAYS = ["0–3", "6–9", "12–15", "18–21", "24–27"]
+# What needs no learning, in the order of the tables.
+REFERENCES = [
+    "oracle",
+    "implicit_oracle",
+    "zero_energy",
+    "identity",
+    "mean_shift",
+    "sampling_floor",
+]
 
 
 rule table_embryoid:
     input:
-        metrics=expand(
-            "results/embryoid/{method}/metrics.tsv",
-            method=[*experiment_methods("embryoid"), "reference"],
-        ),
+        metrics=cells_metrics,
     output:
         tsv=report(
-            "results/tables/embryoid.tsv",
+            "results/tables/{table}.tsv",
             caption="../report/table_embryoid.rst",
             category="Embryoid body cells",
         ),
-        md="results/tables/embryoid.md",
+        md="results/tables/{table}.md",
     log:
-        "results/logs/table_embryoid.log",
+        "results/logs/table_{table}.log",
+    wildcard_constraints:
+        table="embryoid|ijkonet_table1",
     conda:
         "../../envs/jko.yaml"
     threads: 1
@@ -27,7 +35,7 @@ rule table_embryoid:
         runtime=10,
     params:
         dataset="embryoid",
-        methods={name: config["methods"][name] for name in experiment_methods("embryoid")},
+        methods=table_methods,
         references=["sampling_floor", "identity", "mean_shift"],
         days=EMBRYOID_DAYS,
         code=code("table_embryoid"),
@@ -37,11 +45,7 @@ rule table_embryoid:
 
 rule table_potentials:
     input:
-        metrics=expand(
-            "results/{dataset}/{method}/metrics.tsv",
-            dataset=experiment_datasets("potentials"),
-            method=[*experiment_methods("potentials"), "reference"],
-        ),
+        metrics=experiment_metrics("potentials"),
     output:
         tsv=report(
             "results/tables/potentials.tsv",
@@ -58,19 +62,111 @@ rule table_potentials:
         mem_mb=1000,
         runtime=10,
     params:
-        datasets=experiment_datasets("potentials"),
-        methods={name: config["methods"][name] for name in experiment_methods("potentials")},
-        references=[
-            "oracle",
-            "implicit_oracle",
-            "zero_energy",
-            "identity",
-            "mean_shift",
-            "sampling_floor",
-        ],
-        code=code("table_potentials"),
+        datasets=experiment_columns("potentials", landscape="potential", pairing="pairing"),
+        metrics=["w1", "bw2_uvp", "l2_uvp"],
+        methods=experiment_method_settings("potentials"),
+        references=REFERENCES,
+        layout={"index": ["landscape"], "columns": ["method", "scheme"], "by": ["pairing"]},
+        code=code("table_errors"),
     script:
-        "../scripts/table_potentials.py"
+        "../scripts/table_errors.py"
+
+
+use rule table_potentials as table_ijkonet_fig2 with:
+    input:
+        metrics=experiment_metrics("ijkonet_fig2"),
+    output:
+        tsv=report(
+            "results/tables/ijkonet_fig2.tsv",
+            caption="../report/table_ijkonet_fig2.rst",
+            category="iJKOnet",
+        ),
+        md="results/tables/ijkonet_fig2.md",
+    log:
+        "results/logs/table_ijkonet_fig2.log",
+    params:
+        datasets=experiment_columns(
+            "ijkonet_fig2", landscape="potential", dimension="dimension", n_train="n_train"
+        ),
+        metrics=["w1", "bw2_uvp", "l2_uvp"],
+        methods=experiment_method_settings("ijkonet_fig2"),
+        references=REFERENCES,
+        layout={
+            "index": ["method", "scheme"],
+            "columns": ["landscape"],
+            "by": ["dimension", "n_train"],
+        },
+        code=code("table_errors"),
+
+
+use rule table_potentials as table_ijkonet_fig3 with:
+    input:
+        metrics=experiment_metrics("ijkonet_fig3"),
+    output:
+        tsv=report(
+            "results/tables/ijkonet_fig3.tsv",
+            caption="../report/table_ijkonet_fig3.rst",
+            category="iJKOnet",
+        ),
+        md="results/tables/ijkonet_fig3.md",
+    log:
+        "results/logs/table_ijkonet_fig3.log",
+    params:
+        datasets=experiment_columns("ijkonet_fig3", landscape="interaction"),
+        metrics=["l2_uvp", "l2_uvp_interaction"],
+        methods=experiment_method_settings("ijkonet_fig3"),
+        references=["even_oracle", "zero_energy"],
+        layout={"index": ["method", "scheme"], "columns": ["landscape"], "by": []},
+        code=code("table_errors"),
+
+
+use rule table_potentials as table_ijkonet_fig4 with:
+    input:
+        metrics=experiment_metrics("ijkonet_fig4"),
+    output:
+        tsv=report(
+            "results/tables/ijkonet_fig4.tsv",
+            caption="../report/table_ijkonet_fig4.rst",
+            category="iJKOnet",
+        ),
+        md="results/tables/ijkonet_fig4.md",
+    log:
+        "results/logs/table_ijkonet_fig4.log",
+    params:
+        datasets=experiment_columns("ijkonet_fig4", landscape="potential"),
+        metrics=["l2_uvp"],
+        methods=experiment_method_settings("ijkonet_fig4"),
+        references=["implicit_oracle", "zero_energy"],
+        layout={"index": ["method", "scheme"], "columns": ["landscape"], "by": []},
+        code=code("table_errors"),
+
+
+rule table_ijkonet_table2:
+    input:
+        metrics=experiment_metrics("ijkonet_table2"),
+    output:
+        tsv=report(
+            "results/tables/ijkonet_table2.tsv",
+            caption="../report/table_ijkonet_table2.rst",
+            category="iJKOnet",
+        ),
+        md="results/tables/ijkonet_table2.md",
+    log:
+        "results/logs/table_ijkonet_table2.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        datasets=experiment_columns("ijkonet_table2", landscape="potential", pairing="pairing"),
+        metrics=["bw2_uvp", "w1", "l2_uvp"],
+        methods=experiment_method_settings("ijkonet_table2"),
+        references=["zero_energy", "identity"],
+        code=code("table_ratios"),
+    script:
+        "../scripts/table_ratios.py"
 
 
 rule table_summary:
@@ -127,7 +223,7 @@ rule figure_embryoid:
     params:
         method="jkonet_star_time",
         scheme=lookup(dpath="methods/jkonet_star_time/scheme", within=config),
-        methods={name: config["methods"][name] for name in experiment_methods("embryoid")},
+        methods=experiment_method_settings("embryoid"),
         days=EMBRYOID_DAYS,
         code=code("figure_embryoid"),
     script:
@@ -136,23 +232,19 @@ rule figure_embryoid:
 
 rule figure_level_curves:
     input:
-        snapshots=expand(
-            "results/{dataset}/snapshots.npz", dataset=experiment_datasets("level_curves")
-        ),
-        predictions=expand(
-            "results/{dataset}/{method}/predictions.npz",
-            dataset=experiment_datasets("level_curves"),
-            method=experiment_methods("level_curves")[:1],
-        ),
+        snapshots=figure_snapshots,
+        predictions=figure_predictions,
     output:
-        pdf="results/figures/level_curves.pdf",
+        pdf="results/figures/{figure}.pdf",
         png=report(
-            "results/figures/level_curves.png",
+            "results/figures/{figure}.png",
             caption="../report/figure_level_curves.rst",
             category="Simulated landscapes",
         ),
     log:
-        "results/logs/figure_level_curves.log",
+        "results/logs/figure_{figure}.log",
+    wildcard_constraints:
+        figure="level_curves|ijkonet_fig1",
     conda:
         "../../envs/jko.yaml"
     threads: 1
@@ -160,7 +252,7 @@ rule figure_level_curves:
         mem_mb=2000,
         runtime=10,
     params:
-        method=first_method("level_curves"),
+        method=figure_method,
         code=code("figure_level_curves"),
     script:
         "../scripts/figure_level_curves.py"
@@ -185,9 +277,110 @@ rule figure_schemes:
         mem_mb=1000,
         runtime=10,
     params:
-        pairing="paired",
-        methods={name: config["methods"][name] for name in experiment_methods("potentials")},
+        rows={"metric": "l2_uvp", "pairing": "paired"},
+        methods=experiment_method_settings("potentials"),
         references={"zero_energy": "V = 0", "implicit_oracle": "exact implicit condition"},
-        code=code("figure_schemes"),
+        label="L2-UVP of the learned energy (%)",
+        colour="scheme",
+        code=code("figure_errors"),
     script:
-        "../scripts/figure_schemes.py"
+        "../scripts/figure_errors.py"
+
+
+use rule figure_schemes as figure_ijkonet_fig3 with:
+    input:
+        errors="results/tables/ijkonet_fig3.tsv",
+    output:
+        pdf="results/figures/ijkonet_fig3.pdf",
+        png=report(
+            "results/figures/ijkonet_fig3.png",
+            caption="../report/figure_ijkonet_fig3.rst",
+            category="iJKOnet",
+        ),
+    log:
+        "results/logs/figure_ijkonet_fig3.log",
+    params:
+        rows={"metric": "l2_uvp_interaction"},
+        methods=experiment_method_settings("ijkonet_fig3"),
+        references={"zero_energy": "W = 0", "even_oracle": "even part of W"},
+        label="L2-UVP of the learned interaction (%)",
+        colour="family",
+        code=code("figure_errors"),
+
+
+use rule figure_schemes as figure_ijkonet_fig4 with:
+    input:
+        errors="results/tables/ijkonet_fig4.tsv",
+    output:
+        pdf="results/figures/ijkonet_fig4.pdf",
+        png=report(
+            "results/figures/ijkonet_fig4.png",
+            caption="../report/figure_ijkonet_fig4.rst",
+            category="iJKOnet",
+        ),
+    log:
+        "results/logs/figure_ijkonet_fig4.log",
+    params:
+        rows={"metric": "l2_uvp"},
+        methods=experiment_method_settings("ijkonet_fig4"),
+        references={"zero_energy": "V = 0"},
+        label="L2-UVP of the learned potential (%)",
+        colour="family",
+        code=code("figure_errors"),
+
+
+rule figure_ijkonet_fig2:
+    input:
+        errors="results/tables/ijkonet_fig2.tsv",
+        traces=experiment_files("ijkonet_fig2", "trace.tsv"),
+    output:
+        pdf="results/figures/ijkonet_fig2.pdf",
+        png=report(
+            "results/figures/ijkonet_fig2.png",
+            caption="../report/figure_ijkonet_fig2.rst",
+            category="iJKOnet",
+        ),
+    log:
+        "results/logs/figure_ijkonet_fig2.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        datasets=experiment_columns(
+            "ijkonet_fig2", landscape="potential", dimension="dimension", n_train="n_train"
+        ),
+        methods=experiment_method_settings("ijkonet_fig2"),
+        code=code("figure_combinations"),
+    script:
+        "../scripts/figure_combinations.py"
+
+
+rule figure_ijkonet_gap:
+    input:
+        histories=experiment_files("ijkonet_fig2", "history.tsv"),
+    output:
+        pdf="results/figures/ijkonet_gap.pdf",
+        png=report(
+            "results/figures/ijkonet_gap.png",
+            caption="../report/figure_ijkonet_gap.rst",
+            category="iJKOnet",
+        ),
+    log:
+        "results/logs/figure_ijkonet_gap.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        datasets=experiment_columns(
+            "ijkonet_fig2", landscape="potential", dimension="dimension", n_train="n_train"
+        ),
+        methods=experiment_methods("ijkonet_fig2"),
+        code=code("figure_gaps"),
+    script:
+        "../scripts/figure_gaps.py"

@@ -41,6 +41,8 @@ def complete(config: MutableMapping, schemas: Path) -> None:
         SettingsError: an unknown or missing key, a value out of bounds, or a name that nothing defines.
     """
     _check(config, schemas / "config.schema.yaml", "")
+    for name, experiment in config["experiments"].items():
+        _check_known(experiment.get("grids", []), config["grids"], f"experiments/{name}/grids")
     # Checked by itself, so that an error names the place where it stands.
     some_dataset = {**config["synthetic"], "kind": "synthetic", "potential": ""}
     _check(some_dataset, schemas / "dataset_synthetic.schema.yaml", "synthetic")
@@ -49,6 +51,9 @@ def complete(config: MutableMapping, schemas: Path) -> None:
             shared = {"kind": "synthetic", "potential": landscape, "pairing": pairing}
             own = config["datasets"].get(f"{landscape}_{pairing}", {})
             config["datasets"][f"{landscape}_{pairing}"] = {**config["synthetic"], **shared, **own}
+    for name, entry in _datasets_of_grids(config).items():
+        config["datasets"][name] = {**entry, **config["datasets"].get(name, {})}
+    _check_selected(config)
     for name in config["searches"]:
         config["methods"] |= candidates_of(config, name)
     for group, schema in GROUPS.items():
@@ -75,10 +80,18 @@ def complete(config: MutableMapping, schemas: Path) -> None:
             settings = method_settings(config, name, dataset)
             _check(settings, _schema_of(settings, "method", schemas, place), place)
             _check_names(config, settings, place)
+
+
+def _check_selected(config: Mapping) -> None:
+    """What experiments, searches and the list of experiments to run name must exist."""
     for name, experiment in config["experiments"].items():
         place = f"experiments/{name}"
         _check_known(datasets_of(config, name), config["datasets"], f"{place}/datasets")
         _check_known(experiment["methods"], config["methods"], f"{place}/methods")
+    if unknown := set(config["run"]) - set(config["experiments"]):
+        raise SettingsError(
+            f"config run names {min(unknown)!r}; experiments: {_names(config['experiments'])}"
+        )
     for name, search in config["searches"].items():
         _check_known(search["datasets"], config["datasets"], f"searches/{name}/datasets")
 
@@ -103,13 +116,48 @@ def _check_names(config: Mapping, method: Mapping, place: str) -> None:
 def datasets_of(config: Mapping, experiment: str) -> list[str]:
     """Datasets of an experiment, with {landscape} written out, in order and without repetition."""
     found: dict[str, None] = {}
-    for pattern in config["experiments"][experiment]["datasets"]:
+    for pattern in config["experiments"][experiment].get("datasets", []):
         if "{landscape}" in pattern:
             names = [pattern.replace("{landscape}", name) for name in config["landscapes"]]
         else:
             names = [pattern]
         found.update(dict.fromkeys(names))
+    for grid in config["experiments"][experiment].get("grids", []):
+        found.update(dict.fromkeys(datasets_of_grid(config, grid)))
     return list(found)
+
+
+def datasets_of_grid(config: Mapping, grid: str) -> dict[str, dict]:
+    """Simulated datasets of a grid: id -> settings, one for every combination of what varies."""
+    entry, found = config["grids"][grid], {}
+    for values in itertools.product(*entry["vary"].values()):
+        varied = dict(zip(entry["vary"], values, strict=True))
+        try:
+            name = entry["id"].format(**varied)
+        except KeyError as error:
+            raise SettingsError(
+                f"config grids/{grid}/id names {error}, which does not vary; vary: {_names(varied)}"
+            ) from error
+        if name in found:
+            raise SettingsError(
+                f"config grids/{grid}/id gives {name!r} twice; it must name all that varies: "
+                f"{_names(varied)}"
+            )
+        shared = {**config["synthetic"], "kind": "synthetic", "potential": "flat"}
+        found[name] = {**shared, **entry.get("settings", {}), **varied}
+    return found
+
+
+def _datasets_of_grids(config: Mapping) -> dict[str, dict]:
+    """Datasets of all grids; an id that stands in two of them must mean the same."""
+    found = {}
+    for grid in config["grids"]:
+        for name, entry in datasets_of_grid(config, grid).items():
+            if found.setdefault(name, entry) != entry:
+                raise SettingsError(
+                    f"config grids/{grid} gives {name!r}, which is another dataset of another grid"
+                )
+    return found
 
 
 def candidates_of(config: Mapping, search: str) -> dict[str, dict]:

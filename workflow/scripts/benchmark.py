@@ -25,9 +25,9 @@ def timed(phase, function, *arguments):
     return result
 
 
-def errors(energies, status, folder):
+def errors(learned, status, folder):
     """Predict, measure and write, as rule evaluate does."""
-    scheme = settings["scheme"]
+    scheme, energies = settings["scheme"], [found.energy for found in learned]
     predictions = [prediction.predict(energy, data, s, scheme) for s, energy in enumerate(energies)]
     numbers = evaluation.evaluate_fit(
         data, energies, predictions, status, scheme, task, snakemake.threads

@@ -7,11 +7,14 @@ settings, names = snakemake.params.method, snakemake.wildcards
 scheme = settings["scheme"]
 with open(snakemake.log[0], "w") as log:
     data = snapshots.load(snakemake.input.snapshots)
-    energies, status = methods.load(snakemake.input.fit, settings)
+    learned, status = methods.load(snakemake.input.fit, settings)
+    energies = [found and found.energy for found in learned]
     predictions = []
-    for s, energy in enumerate(energies):
-        predictions.append(energy and prediction.predict(energy, data, s, scheme))
-        print(f"seed {data.seed[s]} ({s + 1} of {len(energies)}): predicted", file=log, flush=True)
+    for s, found in enumerate(learned):
+        predictions.append(
+            found and prediction.predict(found.energy, data, s, scheme, found.transport)
+        )
+        print(f"seed {data.seed[s]} ({s + 1} of {len(learned)}): predicted", file=log, flush=True)
     prediction.save(data, energies, status, predictions[0], scheme, snakemake.output.predictions)
     numbers = []
     for number in evaluation.evaluate_fit(
@@ -19,5 +22,9 @@ with open(snakemake.log[0], "w") as log:
     ):
         print(*number, file=log, flush=True)
         numbers.append(number)
+    kept = methods.load_kept(snakemake.input.fit, settings)
+    kept = {epoch: [found and found.energy for found in then] for epoch, then in kept.items()}
+    trace = evaluation.trace(data, kept, status, scheme)
 table = evaluation.table(numbers, names.dataset, snakemake.input.manifest)
 write_text(table.to_csv(sep="\t", index=False), snakemake.output.metrics)
+write_text(trace.to_csv(sep="\t", index=False), snakemake.output.trace)

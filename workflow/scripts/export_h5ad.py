@@ -7,11 +7,11 @@ from jko import io_h5ad, methods, prediction, snapshots
 
 settings, dataset = snakemake.params.method, snakemake.params.dataset
 data = snapshots.load(snakemake.input.snapshots)
-energies, status = methods.load(snakemake.input.fit, settings)
-good = [s for s, energy in enumerate(energies) if energy is not None]
+learned, status = methods.load(snakemake.input.fit, settings)
+good = [s for s, found in enumerate(learned) if found is not None]
 if not good:
     raise ValueError(f"{snakemake.input.fit}: the fit failed for every seed: {status[0]}")
-energy, scheme = energies[good[0]], settings["scheme"]
+energy, scheme = learned[good[0]].energy, settings["scheme"]
 forecast = prediction.forecast(energy, data, scheme)
 potential, drift = prediction.at_particles(energy, data, scheme)
 manifest = json.loads(Path(snakemake.input.manifest).read_text(encoding="utf-8"))

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pandas as pd
 
-from jko import densities, plotting, snapshots
+from jko import densities, snapshots
+from jko.plotting import embryoid, style
 
 
 def potential_where_cells_are(predictions, mixtures, cells, k):
@@ -29,7 +30,7 @@ for k, (before, observed) in enumerate(zip(clouds[:-1], clouds[1:], strict=True)
     # An explicit step uses the potential at its start, an implicit one at its end.
     at = k if params.scheme == "explicit" else k + 1
     intervals.append(
-        plotting.Interval(
+        embryoid.Interval(
             start=params.days[k],
             end=params.days[k + 1],
             before=before,
@@ -43,7 +44,7 @@ for k, (before, observed) in enumerate(zip(clouds[:-1], clouds[1:], strict=True)
         )
     )
 errors = pd.read_csv(snakemake.input.errors, sep="\t")
-figure = plotting.embryoid(intervals, errors, params.methods, params.method)
-plotting.save(figure, snakemake.output.pdf, snakemake.output.png)
+figure = embryoid.draw(intervals, errors, params.methods, params.method)
+style.save(figure, snakemake.output.pdf, snakemake.output.png)
 with open(snakemake.log[0], "w") as log:
     print(f"{len(intervals)} intervals of {params.method}, first seed: {status}", file=log)

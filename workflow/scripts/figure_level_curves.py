@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 
-from jko import plotting, potentials, snapshots
+from jko import potentials, snapshots
+from jko.plotting import landscapes, style
 
-landscapes = []
+drawn = []
 for snapshots_path, predictions_path in zip(
     snakemake.input.snapshots, snakemake.input.predictions, strict=True
 ):
@@ -17,8 +18,8 @@ for snapshots_path, predictions_path in zip(
     last = len(data.time) - 1
     x, y = np.meshgrid(predictions["grid_x"], predictions["grid_y"])
     truth = jax.vmap(potentials.get(data.truth.potential))(np.stack([x.ravel(), y.ravel()], axis=1))
-    landscapes.append(
-        plotting.Landscape(
+    drawn.append(
+        landscapes.Landscape(
             name=data.truth.potential,
             grid_x=predictions["grid_x"],
             grid_y=predictions["grid_y"],
@@ -29,8 +30,8 @@ for snapshots_path, predictions_path in zip(
             note="" if status == "ok" else status,
         )
     )
-figure = plotting.level_curves(landscapes, snakemake.params.method)
-plotting.save(figure, snakemake.output.pdf, snakemake.output.png)
+figure = landscapes.level_curves(drawn, snakemake.params.method)
+style.save(figure, snakemake.output.pdf, snakemake.output.png)
 with open(snakemake.log[0], "w") as log:
-    for landscape in landscapes:
+    for landscape in drawn:
         print(f"{landscape.name}: {landscape.note or 'ok'}", file=log)

@@ -6,17 +6,25 @@ reason beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from jax import Array
 from jax.tree_util import Partial
 
 from jko import kernels, potentials
 from jko.energies import Energy, static, zero_energy
-from jko.metrics import bw2_uvp, implicit_l2_uvp, l2_uvp, symmetric_kl, w1
+from jko.metrics import (
+    bw2_uvp,
+    implicit_l2_uvp,
+    l2_uvp,
+    l2_uvp_interaction,
+    symmetric_kl,
+    w1,
+)
 from jko.prediction import Predictions, predict
 from jko.snapshots import Snapshots, Truth
 from jko.solvers import STEPS, Scheme
@@ -74,13 +82,15 @@ def evaluate_fit(
 ) -> Iterator[Number]:
     """Errors of one fit on the test rows of every seed, by ``workers`` threads.
 
-    One-step-ahead is reported for both schemes; the rollout and the error of the gradient for the scheme
-    that the learning assumed.
+    One-step-ahead is reported for both schemes and for a learned map; the rollout and the errors of the
+    gradients for the scheme that the learning assumed.
     """
+    found = [predicted.one_step for predicted in predictions if predicted is not None]
+    names = dict.fromkeys([*STEPS, *(name for steps in found for name in steps)])
     for s, (energy, predicted, reason) in enumerate(
         zip(energies, predictions, status, strict=True)
     ):
-        for name in STEPS:
+        for name in names:
             clouds = None if predicted is None else predicted.one_step[name]
             yield from _cloud_numbers(
                 snapshots, s, method, "one_step", name, clouds, reason, workers
@@ -98,7 +108,8 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
     moves. mean_shift: test snapshot k moved by the difference of the train means. For simulations also
     oracle: the true dynamics, by the Euler step that made the data; zero_energy: the error of the
     gradient of V = 0; and, where V alone drives the data, implicit_oracle: the error of the potential that
-    meets the implicit condition of every step exactly, grad V_hat(x - tau grad V(x)) = grad V(x).
+    meets the implicit condition of every step exactly, grad V_hat(x - tau grad V(x)) = grad V(x); where W
+    drives the data, even_oracle: the even part of W, for an energy holds no other.
     """
     intervals = range(len(snapshots.time) - 1)
     for s in range(len(snapshots.seed)):
@@ -131,6 +142,9 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
             yield from _gradient_numbers(snapshots, s, "zero_energy", "none", zero_energy(), "ok")
             if truth.interaction is None and truth.beta == 0:
                 yield from _implicit_oracle(snapshots, s)
+            if truth.interaction is not None:
+                even = truth._replace(interaction=Partial(_even, truth.interaction))
+                yield from _gradient_numbers(snapshots, s, "even_oracle", "none", even, "ok")
 
 
 def _cloud_numbers(
@@ -171,18 +185,25 @@ def lost(predicted: np.ndarray, snapshots: Snapshots) -> str:
     return ""
 
 
+def _even(kernel: Callable[[Array], Array], z: Array) -> Array:
+    return (kernel(z) + kernel(-z)) / 2
+
+
 def _gradient_numbers(
     snapshots: Snapshots, s: int, method: str, scheme: str, energy: Energy | None, reason: str
 ) -> Iterator[Number]:
-    """L2-UVP of each interval against the simulated potential; without an energy, NaN with the reason."""
+    """L2-UVP of each interval, of V and where there is a true W of W; without an energy, NaN and the reason."""
     truth = true_energy(snapshots.truth)
+    errors = {"l2_uvp": l2_uvp}
+    if truth.interaction is not None:
+        errors["l2_uvp_interaction"] = l2_uvp_interaction
     for k, tau in enumerate(snapshots.tau):
-        value, why = float("nan"), reason
-        if energy is not None:
-            here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
-            t = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1]
-            value, why = l2_uvp(energy, truth, here, there, t, tau), ""
-        yield _gradient_number(snapshots, s, method, scheme, k, value, why)
+        here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
+        t = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1]
+        for metric, error in errors.items():
+            value = float("nan") if energy is None else error(energy, truth, here, there, t, tau)
+            why = reason if energy is None else ""
+            yield _gradient_number(snapshots, s, method, scheme, metric, k, value, why)
 
 
 def _implicit_oracle(snapshots: Snapshots, s: int) -> Iterator[Number]:
@@ -190,16 +211,44 @@ def _implicit_oracle(snapshots: Snapshots, s: int) -> Iterator[Number]:
     truth = true_energy(snapshots.truth)
     for k, tau in enumerate(snapshots.tau):
         value = implicit_l2_uvp(truth, snapshots.cloud(s, "test", k), snapshots.time[k], tau)
-        yield _gradient_number(snapshots, s, "implicit_oracle", "implicit", k, value, "")
+        yield _gradient_number(snapshots, s, "implicit_oracle", "implicit", "l2_uvp", k, value, "")
 
 
 def _gradient_number(
-    snapshots: Snapshots, s: int, method: str, scheme: str, k: int, value: float, reason: str
+    snapshots: Snapshots,
+    s: int,
+    method: str,
+    scheme: str,
+    metric: str,
+    k: int,
+    value: float,
+    reason: str,
 ) -> Number:
     if not np.isfinite(value):
-        value, reason = float("nan"), reason or "l2_uvp is not finite"
+        value, reason = float("nan"), reason or f"{metric} is not finite"
     seed, t_next = int(snapshots.seed[s]), snapshots.time[k + 1]
-    return Number(method, seed, "fit", scheme, "l2_uvp", t_next, value, reason)
+    return Number(method, seed, "fit", scheme, metric, t_next, value, reason)
+
+
+def trace(
+    snapshots: Snapshots,
+    kept: Mapping[int, Sequence[Energy | None]],
+    status: Sequence[str],
+    scheme: Scheme,
+) -> pd.DataFrame:
+    """Columns seed, epoch, metric, value, reason: the mean over times of the errors of the gradients, after each
+    epoch that was kept; no rows where the true energy is not known.
+    """
+    rows = []
+    for epoch, energies in sorted(kept.items()) if snapshots.truth is not None else ():
+        for s, (energy, reason) in enumerate(zip(energies, status, strict=True)):
+            numbers = list(_gradient_numbers(snapshots, s, "", scheme, energy, reason))
+            for metric in dict.fromkeys(number.metric for number in numbers):
+                of_metric = [number for number in numbers if number.metric == metric]
+                value = float(np.mean([number.value for number in of_metric]))
+                why = next((number.reason for number in of_metric if number.reason), "")
+                rows.append((int(snapshots.seed[s]), epoch, metric, value, why))
+    return pd.DataFrame(rows, columns=["seed", "epoch", "metric", "value", "reason"])
 
 
 def table(numbers: Iterable[Number], dataset: str, manifest: str) -> pd.DataFrame:

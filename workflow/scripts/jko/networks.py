@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,15 +10,19 @@ from jax import Array
 
 
 class MLP(nn.Module):
-    """Multi-layer perceptron with softplus activations and one output: (d,) -> ().
+    """Multi-layer perceptron: (d,) -> () or, with ``outputs``, (outputs,).
 
-    jkonet_star appendix C.5: two hidden layers of 64.
+    Two hidden layers of 64, with softplus for an energy (jkonet_star appendix C.5) and selu for a transport
+    map (ijkonet appendix C.4).
     """
 
     hidden: Sequence[int] = (64, 64)
+    outputs: int | None = None
+    activation: Callable[[Array], Array] = nn.softplus
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         for width in self.hidden:
-            x = nn.softplus(nn.Dense(width)(x))
-        return jnp.squeeze(nn.Dense(1)(x), axis=-1)
+            x = self.activation(nn.Dense(width)(x))
+        x = nn.Dense(self.outputs or 1)(x)
+        return x if self.outputs else jnp.squeeze(x, axis=-1)

@@ -1,10 +1,13 @@
-"""Coupled particles as a regression of the gradient: where grad V is asked for, and what it should be.
+"""Coupled particles as a regression of the gradient: where it is asked for, and what it should be.
 
 For a pair (x, y) of the coupling of rho_k and rho_{k+1}, with tau the time between them, the first-order
 condition of a step under a potential is (jkonet_star eq. 9)
 
     implicit:  grad V(y, t_{k+1}) = -(y - x) / tau      (the JKO step)
     explicit:  grad V(x, t_k)     = -(y - x) / tau      (the Euler step)
+
+With an interaction or an entropy, grad V is joined by grad W * rho and beta grad log rho at the same point,
+under the snapshot that holds this point: :func:`places` and :func:`train_clouds` say which one it is.
 
 Methods learn in standardised units: coordinates and time of unit spread, and V scaled so that a
 unit gradient is a typical velocity. This changes no optimum without regularisation; it makes one learning
@@ -13,7 +16,7 @@ rate, one ridge and one set of features serve all populations, whatever their un
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +38,18 @@ class Pairs(NamedTuple):
     t: Array
     target: Array
     weight: Array
+
+
+class Clouds(NamedTuple):
+    """The train particles of every snapshot, side by side.
+
+    Attributes:
+        x: (..., K, n_max, d) the particles of each snapshot, and zeros behind them.
+        size: (..., K) how many particles a snapshot has.
+    """
+
+    x: Array
+    size: Array
 
 
 def coupled_pairs(
@@ -96,3 +111,34 @@ def in_units(pairs: Pairs, units: Mapping[str, np.ndarray]) -> Pairs:
         t=((pairs.t - units["time_center"]) / units["time_width"]).astype(pairs.t.dtype),
         target=(pairs.target * (units["width"] / units["scale"])).astype(pairs.target.dtype),
     )
+
+
+def places(
+    snapshots: Snapshots, coupling: CoupledRows, s: int, scheme: Scheme
+) -> tuple[np.ndarray, np.ndarray]:
+    """The snapshot of the point of every coupled pair, and its place among the train particles there.
+
+    Returns:
+        k, place: (p,) each, in the order of :func:`coupled_pairs`; the point is
+        ``snapshots.cloud(s, "train", k)[place]``.
+    """
+    of_seed = coupling.s == s
+    k, row = coupling.k[of_seed], coupling.i[of_seed]
+    if scheme == "implicit":
+        k, row = k + 1, coupling.j[of_seed]
+    place = np.empty(len(snapshots.x), np.int32)
+    for q in range(len(snapshots.time)):
+        rows = snapshots.rows(s, "train", q)
+        place[rows] = np.arange(len(rows))
+    return k.astype(np.int32), place[row]
+
+
+def train_clouds(snapshots: Snapshots, units: Sequence[Mapping[str, np.ndarray]]) -> Clouds:
+    """The train particles of every seed and snapshot, in the units of their seed."""
+    clouds = [snapshots.clouds(s, "train") for s in range(len(snapshots.seed))]
+    size = np.array([[len(cloud) for cloud in of_seed] for of_seed in clouds], np.int32)  # (S, K)
+    x = np.zeros((*size.shape, size.max(), snapshots.dimension), np.float32)
+    for s, k in np.ndindex(size.shape):
+        cloud = np.asarray(clouds[s][k], np.float32)
+        x[s, k, : len(cloud)] = (cloud - units[s]["center"]) / units[s]["width"]
+    return Clouds(x, size)

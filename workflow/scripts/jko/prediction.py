@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from jko.energies import Energy, drift
 from jko.files import atomic_path
@@ -65,7 +66,8 @@ class Predictions(NamedTuple):
     """What one energy says of the test snapshots 1..K-1 of one seed.
 
     Attributes:
-        one_step: scheme -> K-1 clouds, each from the observed snapshot before it.
+        one_step: scheme -> K-1 clouds, each from the observed snapshot before it; a learned transport map
+            counts as the scheme "map".
         rollout: K-1 clouds, from test snapshot 0 on, by the scheme that the learning assumed.
     """
 
@@ -73,8 +75,14 @@ class Predictions(NamedTuple):
     rollout: list[np.ndarray]
 
 
-def predict(energy: Energy, snapshots: Snapshots, s: int, scheme: Scheme) -> Predictions:
-    """Predict the test snapshots of the ``s``-th seed, one step ahead by both schemes.
+def predict(
+    energy: Energy,
+    snapshots: Snapshots,
+    s: int,
+    scheme: Scheme,
+    transport: Callable[[Array, Array], Array] | None = None,
+) -> Predictions:
+    """Predict the test snapshots of the ``s``-th seed, one step ahead by both schemes and by T(x, k) if given.
 
     A potential that depends on time is taken at the time for which ``scheme`` learned it on the interval,
     whichever scheme predicts.
@@ -97,8 +105,22 @@ def predict(energy: Energy, snapshots: Snapshots, s: int, scheme: Scheme) -> Pre
             )
             for k, tau in enumerate(snapshots.tau)
         ]
+    if transport is not None:
+        steps["map"] = [transported(transport, cloud, k) for k, cloud in enumerate(clouds[:-1])]
     far = rollout(energy, clouds[0], snapshots.time, scheme, seed, largest)
     return Predictions(steps, far)
+
+
+@jax.jit
+def _mapped(transport, cloud, k):
+    return jax.vmap(transport, in_axes=(0, None))(cloud, k)
+
+
+def transported(
+    transport: Callable[[Array, Array], Array], cloud: np.ndarray, k: int
+) -> np.ndarray:
+    """T(x, k) of a cloud (n, d) of snapshot k: (n, d), float64."""
+    return np.asarray(_mapped(transport, jnp.asarray(cloud, jnp.float32), jnp.int32(k)), np.float64)
 
 
 def noise_seed(seed: int, k: int) -> int:

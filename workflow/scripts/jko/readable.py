@@ -11,6 +11,15 @@ import pandas as pd
 from jko.files import atomic_path
 from jko.tables import STATISTICS, select
 
+# Coordinates have no unit: they are those of a simulation, or standardised.
+TITLES = {
+    "w1": "One-step EMD (dimensionless)",
+    "w1_excess": "One-step EMD less that of the oracle (dimensionless)",
+    "bw2_uvp": "One-step B-UVP (%)",
+    "l2_uvp": "L2-UVP (%)",
+    "l2_uvp_interaction": "L2-UVP of the interaction (%)",
+}
+
 
 def number(mean: float, std: float) -> str:
     """`mean ± std` to three decimals, or to three digits of a number that is small or large."""
@@ -65,9 +74,11 @@ def sections(
     titles: Mapping[str, str],
     index: Sequence[str],
     columns: Sequence[str],
-    by: str | None = None,
+    by: Sequence[str] = (),
 ) -> str:
     """A tidy table with a column `metric` as text: a wide table for each metric, and for each value of ``by``.
+
+    A value that is a word stands alone in the heading, a number behind the name of its column.
 
     Args:
         titles: {metric: title}, in the order of the sections; a metric without rows has none.
@@ -76,10 +87,11 @@ def sections(
     parts = []
     for metric, title in titles.items():
         rows = select(table, metric=metric)
-        for value in dict.fromkeys(rows[by]) if by else [None] * bool(len(rows)):
-            shown = select(rows, **{by: value}) if by else rows
-            heading = f"{title}, {value}" if by else title
-            parts.append(f"### {heading}\n\n{markdown(wide(shown, index, columns))}")
+        keys = rows[list(by)].drop_duplicates().to_dict("records") if by else [{}] * bool(len(rows))
+        for key in keys:
+            words = [v if isinstance(v, str) else f"{name} {v}" for name, v in key.items()]
+            heading = ", ".join([title, *words])
+            parts.append(f"### {heading}\n\n{markdown(wide(select(rows, **key), index, columns))}")
     return "\n".join(parts) + failures(table)
 
 

@@ -66,6 +66,16 @@ def gradient_update(loss: Callable, optimizer: optax.GradientTransformation) -> 
     return update
 
 
+def adam(
+    learning_rate: float, steps: int, schedule: str, clip: float, b1: float = 0.9, b2: float = 0.999
+) -> optax.GradientTransformation:
+    """Adam behind a clip of the global norm; the rate is constant, or falls to zero as a half cosine."""
+    rate = learning_rate
+    if schedule == "cosine":
+        rate = optax.cosine_decay_schedule(learning_rate, steps)
+    return optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate, b1, b2))
+
+
 def descend(
     state: GradientState, gradient: PyTree, optimizer: optax.GradientTransformation
 ) -> GradientState:
@@ -172,6 +182,11 @@ def _epochs(carry, data, shared, keys, start, stop, *, update, batch, loss_limit
         return jax.lax.fori_loop(start, stop, epoch, carry)
 
     return jax.vmap(one_seed)(carry, data, shared, keys)
+
+
+def checkpoints(epochs: int, count: int) -> list[int]:
+    """At most ``count`` epochs to keep, from the first to the last in equal ratios."""
+    return np.unique(np.geomspace(1, epochs, count).round().astype(int)).tolist() if count else []
 
 
 def seed_keys(seeds: np.ndarray) -> Array:

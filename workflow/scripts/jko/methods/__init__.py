@@ -6,7 +6,11 @@ A module has two functions:
     energy(params, settings) -> Energy
 
 ``fit`` learns from the train rows of every seed; ``energy`` turns the parameters of one seed into an
-Energy. Evaluation and figures see only the Energy and the scheme that predicts with it.
+Energy. A method that also learns a transport map has a third, which gives T(x, k) or None:
+
+    transport(params, settings) -> Partial | None
+
+Evaluation and figures see only the Learned energy and map, and the scheme that predicts with the energy.
 """
 
 from __future__ import annotations
@@ -15,13 +19,14 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
 from flax import serialization
+from jax.tree_util import Partial
 
 from jko.couplings import CoupledRows
 from jko.densities import SnapshotMixtures
@@ -50,12 +55,26 @@ class Fit(NamedTuple):
     Attributes:
         params: pytree of arrays with leading axis S.
         status: for each seed "ok", or why it has no usable energy, with the step.
-        history: columns seed, epoch, loss.
+        history: columns seed, epoch, loss, and more where a method has them.
+        kept: {epoch: params after it}, where a method was asked for some.
     """
 
     params: Any
     status: list[str]
     history: pd.DataFrame
+    kept: Mapping[int, Any] = MappingProxyType({})
+
+
+class Learned(NamedTuple):
+    """What one seed of a fit has learned.
+
+    Attributes:
+        energy: of the population.
+        transport: T(x, k), which takes a particle x (d,) of snapshot k () to snapshot k + 1; None for none.
+    """
+
+    energy: Energy
+    transport: Partial | None
 
 
 def kinds() -> list[str]:
@@ -80,22 +99,39 @@ def save(fit: Fit, seeds: np.ndarray, path: str | Path) -> None:
         "params": jax.tree.map(np.asarray, fit.params),
         "seed": np.asarray(seeds),
         "status": list(fit.status),
+        "kept": {
+            str(epoch): jax.tree.map(np.asarray, params) for epoch, params in fit.kept.items()
+        },
     }
     with atomic_path(path) as temporary:
         temporary.write_bytes(serialization.msgpack_serialize(content))
 
 
-def load(path: str | Path, settings: Mapping) -> tuple[list[Energy | None], list[str]]:
-    """The Energy of each seed (None where the fit failed), and the status of each seed."""
+def load(path: str | Path, settings: Mapping) -> tuple[list[Learned | None], list[str]]:
+    """What each seed has learned (None where the fit failed), and the status of each seed."""
     content = serialization.msgpack_restore(Path(path).read_bytes())
-    status = content["status"]
-    make = module(settings["kind"]).energy
-    energies = [
-        (
-            make(jax.tree.map(lambda leaf, s=s: leaf[s], content["params"]), settings)
-            if reason == "ok"
+    return _learned(content["params"], content["status"], settings), content["status"]
+
+
+def load_kept(path: str | Path, settings: Mapping) -> dict[int, list[Learned | None]]:
+    """{epoch: what each seed had learned by then}, for the epochs that were kept."""
+    content = serialization.msgpack_restore(Path(path).read_bytes())
+    return {
+        int(epoch): _learned(params, content["status"], settings)
+        for epoch, params in content["kept"].items()
+    }
+
+
+def _learned(params: Any, status: list[str], settings: Mapping) -> list[Learned | None]:
+    method = module(settings["kind"])
+    transport = getattr(method, "transport", lambda params, settings: None)
+    found = []
+    for s, reason in enumerate(status):
+        of_seed = jax.tree.map(lambda leaf, s=s: leaf[s], params)
+        good = reason == "ok"
+        found.append(
+            Learned(method.energy(of_seed, settings), transport(of_seed, settings))
+            if good
             else None
         )
-        for s, reason in enumerate(status)
-    ]
-    return energies, status
+    return found

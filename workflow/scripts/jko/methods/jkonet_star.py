@@ -1,25 +1,73 @@
-"""JKOnet*: learn a potential from the first-order condition of the JKO step (jkonet_star eq. 9).
+"""JKOnet*: learn an energy from the first-order condition of the JKO step (jkonet_star eqs. 9 and 11).
 
-The loss is the sum over the intervals of E |grad V - wanted gradient|^2 under the coupling, with the pairs
-of :mod:`jko.pairs`; the paper's condition is the implicit one. V is an MLP; it may depend on time
-(Remark 3.3).
+For every pair (x, y) of the coupling of rho_k and rho_{k+1}, at its point p of the snapshot rho,
+
+    r(p) = grad V(p, t) + (grad W * rho)(p) + beta grad log rho(p) + (y - x) / tau
+
+is zero; the loss is the sum over the intervals of E |r|^2 under the coupling. The point is y and the
+snapshot rho_{k+1} in the paper's implicit condition, x and rho_k in the explicit one (:mod:`jko.pairs`).
+``terms`` says which of V, W (both MLPs; V may depend on time, remark 3.3) and beta are learned:
+
+- (grad W * rho)(p) is the mean of grad W(p - q) over the other train particles q of the snapshot. Each
+  step draws two independent sets of ``partners`` from them and takes r_1 . r_2, whose mean is the square
+  of the mean. |r|^2 of one set of m would exceed it by Var grad W(p - q) / m, and so prefer a W that is
+  too flat. A batch's r_1 . r_2 may be negative.
+- grad log rho is that of the density of the snapshot, taken at all points once, before the training.
+
+Of the terms only the sum is observed, and only where particles were:
+
+- V and W are known up to constants, and W at the distances between particles of one snapshot.
+- V and W differ by how the pull at a place changes with the population around it. Adding a |z|^2 / 2 to W and
+  taking a |x - c|^2 / 2 off V changes r by a (c - mean of the population) only: the motion of the mean decides,
+  direction by direction, and where particles of several snapshots meet. The sampling error of the means, divided
+  by tau, counts as such a motion: of few snapshots drawn independently, V + W * rho is learned far better than
+  either of the two.
+- beta log rho of a stationary population is one more potential; that of Gaussians of one covariance is one more
+  quadratic W. beta inherits the error of the density.
+- V(x, t) can be W * rho + beta log rho at every t: with ``time_varying`` only the sum means something.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
-from jko import neural
+from jko import densities, neural
+from jko.densities import SnapshotMixtures
 from jko.energies import Energy
 from jko.methods import Fit, Problem
-from jko.pairs import Pairs, coupled_pairs, in_units, units_of
-from jko.training import GradientState, gradient_update, pad_rows, run, seed_keys
+from jko.pairs import Clouds, Pairs, coupled_pairs, in_units, places, train_clouds, units_of
+from jko.snapshots import Snapshots
+from jko.training import (
+    GradientState,
+    adam,
+    checkpoints,
+    gradient_update,
+    pad_rows,
+    run,
+    seed_keys,
+)
+
+
+class Rows(NamedTuple):
+    """What the loss knows of coupled pairs, in standardised units; None for what no term asks for.
+
+    Attributes:
+        pairs: points, times, wanted gradients and weights.
+        k, place: (...) snapshot of the point, and its place among the train particles there.
+        score: (..., d) grad log rho at the point.
+    """
+
+    pairs: Pairs
+    k: Array | None = None
+    place: Array | None = None
+    score: Array | None = None
 
 
 def energy(params: Mapping, settings: Mapping) -> Energy:
@@ -27,57 +75,130 @@ def energy(params: Mapping, settings: Mapping) -> Energy:
     return neural.energy(params)
 
 
-def loss(nets: Mapping, batch: Pairs) -> Array:
-    """Weighted mean of |grad V - target|^2 over a batch; points and targets in the network's units."""
+def residual(nets: Mapping, row: Rows, partners: Array | None = None) -> Array:
+    """r at the point of one pair: (d,), in units of scale / width.
 
-    def square(z, t, target):
-        return jnp.sum((jax.grad(neural.v, argnums=1)(nets, z, t) - target) ** 2)
+    Args:
+        partners: (m, d) particles whose mean stands for the snapshot's; used with an interaction.
+    """
+    z, t, target, _ = row.pairs
+    gradient = jax.grad(neural.v, argnums=1)(nets, z, t)
+    if "interaction" in nets:
+        pulls = jax.vmap(jax.grad(neural.w, argnums=1), in_axes=(None, 0))
+        gradient = gradient + jnp.mean(pulls(nets, z[None, :] - partners), axis=0)
+    if "entropy" in nets:
+        gradient = gradient + neural.b(nets) * row.score
+    return gradient - target
 
-    return jnp.mean(batch.weight * jax.vmap(square)(batch.x, batch.t, batch.target))
+
+def square(nets: Mapping, row: Rows, sets: Array | None = None) -> Array:
+    """|r|^2 of one pair; with an interaction r_1 . r_2 of two sets of partners (2, m, d)."""
+    if "interaction" not in nets:
+        return jnp.sum(residual(nets, row) ** 2)
+    first, second = jax.vmap(residual, in_axes=(None, None, 0))(nets, row, sets)
+    return first @ second
+
+
+def draw(clouds: Clouds, row: Rows, key: Array, partners: int) -> Array:
+    """Two independent sets of other particles of the snapshot of a point: (2, partners, d)."""
+    others = clouds.size[row.k] - 1
+    index = jax.random.randint(key, (2, partners), 0, others)
+    return clouds.x[row.k, jnp.where(index < row.place, index, index + 1)]
+
+
+def loss(nets: Mapping, rows: Rows, clouds: Clouds, key: Array, partners: int) -> Array:
+    """Weighted mean of :func:`square` over a batch, with partners drawn from the clouds."""
+    if "interaction" in nets:
+        keys = jax.random.split(key, len(rows.pairs.weight))
+        sets = jax.vmap(draw, in_axes=(None, 0, 0, None))(clouds, rows, keys, partners)
+        squares = jax.vmap(square, in_axes=(None, 0, 0))(nets, rows, sets)
+    else:
+        squares = jax.vmap(square, in_axes=(None, 0))(nets, rows)
+    return jnp.mean(rows.pairs.weight * squares)
+
+
+def rows_of(problem: Problem, settings: Mapping, s: int, pairs: Pairs, units: Mapping) -> Rows:
+    """The rows of the ``s``-th seed for its ``pairs`` of :func:`jko.pairs.coupled_pairs`."""
+    rows = Rows(in_units(pairs, units))
+    if set(settings["terms"]) & {"interaction", "entropy"}:
+        k, place = places(problem.snapshots, problem.coupling, s, settings["scheme"])
+    if "interaction" in settings["terms"]:
+        rows = rows._replace(k=k, place=place)
+    if "entropy" in settings["terms"]:
+        score = scores(problem.density, problem.snapshots, s, k, place)
+        rows = rows._replace(score=units["width"] * score)
+    return rows
+
+
+def scores(
+    density: SnapshotMixtures, snapshots: Snapshots, s: int, k: np.ndarray, place: np.ndarray
+) -> np.ndarray:
+    """grad log rho_k at the train particles that :func:`jko.pairs.places` names: (p, d), 1 / length."""
+    found = np.empty((len(k), snapshots.dimension), np.float32)
+    for q in np.unique(k):
+        cloud = jnp.asarray(snapshots.cloud(s, "train", q), jnp.float32)
+        found[k == q] = np.asarray(_scores(density.mixture(s, q), cloud))[place[k == q]]
+    return found
+
+
+@jax.jit
+def _scores(mixture, cloud):
+    return jax.vmap(densities.score, in_axes=(None, 0))(mixture, cloud)
 
 
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
-    """Train one network per seed; seeds are independent and run as one program."""
-    snapshots = problem.snapshots
+    """Train one energy per seed; seeds are independent and run as one program.
+
+    Raises:
+        ValueError: the entropy is to be learned without a density.
+    """
+    terms, snapshots = settings["terms"], problem.snapshots
+    if "entropy" in terms and problem.density is None:
+        raise ValueError(
+            "terms of jkonet_star hold entropy, which needs the density of the snapshots; the setting "
+            "density must name an entry under densities"
+        )
     keys = seed_keys(snapshots.seed)
     start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
 
-    columns = [
+    pairs = [
         coupled_pairs(snapshots, problem.coupling, s, settings["scheme"]) for s in range(len(keys))
     ]
-    units = [units_of(column, snapshots.time) for column in columns]
-    data = Pairs(
-        *(
-            jnp.asarray(pad_rows(list(column), settings["batch"]))
-            for column in zip(*map(in_units, columns, units), strict=True)
-        )
+    units = [units_of(of_seed, snapshots.time) for of_seed in pairs]
+    rows = [rows_of(problem, settings, s, pairs[s], units[s]) for s in range(len(keys))]
+    data = jax.tree.map(
+        lambda *columns: jnp.asarray(pad_rows(list(columns), settings["batch"])), *rows
     )
     # Filling rows have weight zero; the others are raised so that the mean over all rows stays 1.
-    data = data._replace(weight=data.weight / jnp.mean(data.weight, axis=1, keepdims=True))
+    weight = data.pairs.weight / jnp.mean(data.pairs.weight, axis=1, keepdims=True)
+    data = data._replace(pairs=data.pairs._replace(weight=weight))
+    clouds = ()
+    if "interaction" in terms:
+        clouds = Clouds(*map(jnp.asarray, train_clouds(snapshots, units)))
 
-    optimizer = adam(settings, steps=settings["epochs"] * data.weight.shape[1] // settings["batch"])
-    options = ["potential"], settings["time_varying"], settings["hidden"]
+    optimizer = adam(
+        settings["learning_rate"],
+        settings["epochs"] * weight.shape[1] // settings["batch"],
+        settings["schedule"],
+        settings["clip"],
+    )
+    options = terms, settings["time_varying"], settings["hidden"]
     nets = jax.vmap(lambda key: neural.init(key, snapshots.dimension, *options))(start_keys)
     trained = run(
-        gradient_update(lambda nets, batch, shared, key: loss(nets, batch), optimizer),
+        gradient_update(partial(loss, partners=settings["partners"]), optimizer),
         GradientState(nets, jax.vmap(optimizer.init)(nets)),
         data,
         batch_keys,
         epochs=settings["epochs"],
         batch=settings["batch"],
         loss_limit=settings["loss_limit"],
+        shared=clouds,
+        keep=checkpoints(settings["epochs"], settings["checkpoints"]),
         report=report,
     )
-    params = {
-        "nets": trained.state.params,
-        "units": jax.tree.map(lambda *leaves: np.stack(leaves), *units),
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *units)
+    kept = {
+        epoch: {"nets": state.params, "units": stacked} for epoch, state in trained.kept.items()
     }
-    return Fit(params, trained.status(), trained.history(snapshots.seed))
-
-
-def adam(settings: Mapping, steps: int) -> optax.GradientTransformation:
-    """Adam behind a clip of the global norm; the rate is constant, or falls to zero as a half cosine."""
-    rate = settings["learning_rate"]
-    if settings["schedule"] == "cosine":
-        rate = optax.cosine_decay_schedule(rate, steps)
-    return optax.chain(optax.clip_by_global_norm(settings["clip"]), optax.adam(rate))
+    params = {"nets": trained.state.params, "units": stacked}
+    return Fit(params, trained.status(), trained.history(snapshots.seed), kept)

@@ -1,0 +1,231 @@
+"""iJKOnet: the gap by hand, its three terms by second routes, and energies that the game must find."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from clouds import followed, observed
+from jko import methods, metrics, neural, prediction
+from jko.densities import knn_entropy
+from jko.energies import Energy, static
+from jko.methods import Problem, ijkonet
+from jko.methods.ijkonet import Clouds, Intervals, bracket, log_det, mean_interaction, velocity
+from test_methods import problem_of, settings_of, silent
+
+rng = np.random.default_rng(3)
+Z = jnp.asarray(rng.normal(size=(7, 3, 2)), jnp.float32)  # 7 particles of 3 snapshots
+WEIGHT = jnp.asarray(rng.uniform(0.5, 1, size=(7, 3)), jnp.float32)
+KNOWN = Intervals(
+    h=jnp.array([0.3, 0.5]),
+    start=jnp.array([-1.0, 0.2]),
+    end=jnp.array([0.2, 1.0]),
+    entropy=jnp.array([2.0, 2.5, 2.2]),
+    cost=jnp.float32(1.0),
+)
+KEY = jax.random.key(5)
+
+
+def game(**changes):
+    """Settings, and random networks of the energy and the map."""
+    settings = settings_of("ijkonet", map_hidden=[8, 8], partners=6, **changes)
+    nets, net = ijkonet.init(KEY, 2, settings)
+    return settings, nets, net
+
+
+ALL = ["potential", "interaction", "entropy"]
+
+
+@pytest.mark.parametrize("time_varying", [False, True])
+def test_the_bracket_is_its_formula(time_varying):
+    settings, nets, net = game(terms=ALL, time_varying=time_varying)
+    found = bracket(nets, net, Clouds(Z, WEIGHT), KNOWN, settings, KEY)
+    moved = observed_ = transport = 0.0
+    share = np.asarray(WEIGHT) / np.asarray(WEIGHT).sum(axis=0)
+    beta = float(neural.b(nets))
+    for k in (0, 1):
+        h, start, end = KNOWN.h[k], KNOWN.start[k], KNOWN.end[k]
+        x, y = Z[:, k], Z[:, k + 1]
+        here, there = share[:, k], share[:, k + 1]
+
+        def step(z, h=h, start=start):
+            return z + h * velocity(net, z, start)
+
+        image = jax.vmap(step)(x)
+        for cloud, mass, sign in ((image, here, 1), (y, there, -1)):
+            value = sum(m * float(neural.v(nets, z, end)) for m, z in zip(mass, cloud, strict=True))
+            pairs = [(i, j) for i in range(7) for j in range(7) if i != j]
+            both = np.array([mass[i] * mass[j] for i, j in pairs])
+            kernel = np.array([float(neural.w(nets, cloud[i] - cloud[j])) for i, j in pairs])
+            value += both @ kernel / both.sum() / 2
+            if sign == 1:
+                stretch = np.linalg.slogdet(jax.vmap(jax.jacfwd(step))(x))[1]
+                moved += value - beta * (float(KNOWN.entropy[k]) + here @ stretch)
+            else:
+                observed_ += value - beta * float(KNOWN.entropy[k + 1])
+        transport += here @ np.sum(np.asarray(image - x) ** 2, axis=1) / (2 * float(h))
+    np.testing.assert_allclose(found.moved, moved, rtol=2e-4, atol=1e-5)
+    np.testing.assert_allclose(found.observed, observed_, rtol=2e-4, atol=1e-5)
+    np.testing.assert_allclose(found.transport, transport, rtol=1e-4)
+
+
+def test_the_explicit_scheme_is_the_game_of_the_negative_energy_backwards():
+    settings, nets, net = game(terms=["potential", "interaction"])
+    explicit = settings | {"scheme": "explicit"}
+    forward = bracket(nets, net, Clouds(Z, WEIGHT), KNOWN, explicit, KEY)
+
+    def negative(tree):
+        last = tree["params"]["Dense_2"]
+        return {"params": tree["params"] | {"Dense_2": jax.tree.map(lambda leaf: -leaf, last)}}
+
+    reversed_known = KNOWN._replace(
+        h=KNOWN.h[::-1], start=KNOWN.end[::-1], end=KNOWN.start[::-1], entropy=KNOWN.entropy[::-1]
+    )
+    opposite = {name: negative(tree) for name, tree in nets.items()}
+    backward = bracket(
+        opposite, net, Clouds(Z[:, ::-1], WEIGHT[:, ::-1]), reversed_known, settings, KEY
+    )
+    for one, other in zip(forward, backward, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_pairs_of_different_particles_have_no_bias_and_those_with_themselves_have():
+    """Batches of 3 from 7 particles, averaged over all of them, against the mean over all pairs."""
+    settings, nets, _ = game(terms=["interaction"])
+    cloud = np.asarray(Z[:, 0])
+    kernel = np.array([[float(neural.w(nets, jnp.asarray(a - b))) for b in cloud] for a in cloud])
+    off = kernel[~np.eye(7, dtype=bool)].mean()
+    triples = [(a, b, c) for a in range(7) for b in range(7) for c in range(7) if a < b < c]
+
+    def mean_over_batches(settings):
+        one = jax.jit(lambda points: mean_interaction(nets, Clouds(points, jnp.ones(3)), settings))
+        return np.mean([one(Z[jnp.array(rows), 0]).item() for rows in triples])
+
+    np.testing.assert_allclose(mean_over_batches(settings), off, rtol=1e-4)
+    np.testing.assert_allclose(mean_over_batches(settings | {"partners": 1}), off, rtol=1e-4)
+    biased = 2 / 3 * off + kernel[0, 0] / 3
+    assert abs(biased - off) > 0.01 * abs(off)
+    np.testing.assert_allclose(mean_over_batches(settings | {"diagonal": True}), biased, rtol=1e-4)
+
+
+def test_a_particle_that_fills_two_rows_is_no_partner_of_itself():
+    settings, nets, _ = game(terms=["interaction"])
+    doubled = Clouds(jnp.concatenate([Z[:3, 0], Z[:3, 0]]), jnp.full(6, 0.5))
+    found = mean_interaction(nets, doubled, settings)
+    alone = mean_interaction(nets, Clouds(Z[:3, 0], jnp.ones(3)), settings)
+    np.testing.assert_allclose(found, alone, rtol=1e-4)
+
+
+@pytest.mark.parametrize("d", [1, 2, 10, 50])
+def test_log_det_of_the_map(d):
+    net = ijkonet.init(KEY, d, settings_of("ijkonet", map_hidden=[16, 16]))[1]
+    # Larger than at the start, so that the determinant is far from 1.
+    net = jax.tree.map(lambda leaf: 3 * leaf, net)
+    z, t, h = jnp.asarray(rng.normal(size=d), jnp.float32), jnp.float32(0.3), jnp.float32(0.2)
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), net)
+        step = 1e-6 * np.eye(d)
+        at = [np.asarray(velocity(wide, np.float64(z) + s * step[i], 0.3))
+              for i in range(d) for s in (1, -1)]  # fmt: skip
+    columns = [(at[2 * i] - at[2 * i + 1]) / 2e-6 for i in range(d)]
+    jacobian = np.eye(d) + 0.2 * np.stack(columns, axis=1)
+    exact = log_det(net, z, t, h, "exact", KEY)
+    np.testing.assert_allclose(exact, np.linalg.slogdet(jacobian)[1], rtol=1e-3, atol=1e-4)
+
+
+def test_the_estimate_of_log_det_has_the_exact_one_as_its_mean():
+    d = 10
+    net = ijkonet.init(KEY, d, settings_of("ijkonet", map_hidden=[16, 16]))[1]
+    net = jax.tree.map(lambda leaf: 2 * leaf, net)
+    z, t, h = jnp.asarray(rng.normal(size=d), jnp.float32), jnp.float32(0.3), jnp.float32(0.2)
+    estimates = jax.vmap(lambda key: log_det(net, z, t, h, "hutchinson", key))(
+        jax.random.split(KEY, 4000)
+    )
+    exact = log_det(net, z, t, h, "exact", KEY)
+    error = float(estimates.std()) / np.sqrt(4000)
+    assert abs(exact) > 5 * error
+    np.testing.assert_allclose(estimates.mean(), exact, atol=4 * error)
+
+
+def test_short_snapshots_fill_their_rows_without_changing_a_mean():
+    problem = problem_of(observed(sizes=(30, 24, 36), seeds=(0,)))
+    clouds, known, units = ijkonet.standardised(problem, 0, ["entropy"], 40, silent)
+    assert clouds.z.shape == (40, 3, 2)
+    for k, cloud in enumerate(problem.snapshots.clouds(0, "train")):
+        rows = clouds.z[:, k] * units["width"] + units["center"]
+        share = clouds.weight[:, k] / clouds.weight[:, k].sum()
+        np.testing.assert_allclose(share @ rows, cloud.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(share @ rows**3, (cloud**3).mean(axis=0), rtol=1e-4)
+    # Lengths are in units of the width, so that the entropy of two coordinates loses 2 log(width).
+    expected = knn_entropy(problem.snapshots.cloud(0, "train", 1)) - 2 * np.log(units["width"])
+    assert known.entropy[1] == pytest.approx(expected, rel=1e-4)
+
+
+def play(data, coupling, **changes):
+    settings = settings_of("ijkonet", **{"hidden": [32, 32], "map_hidden": [32, 32]} | changes)
+    problem = Problem(data, coupling)
+    fitted = ijkonet.fit(problem, settings, silent)
+    params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+    return fitted, ijkonet.energy(params, settings), ijkonet.transport(params, settings)
+
+
+LONG = {"steps": 400, "batch": 200, "learning_rate": 3e-3, "map_learning_rate": 3e-3}
+
+
+@pytest.mark.parametrize("scheme", ["implicit", "explicit"])
+def test_the_game_finds_a_quadratic_potential_by_either_scheme(scheme):
+    """V = a |x - 1|^2 / 2 moves x - 1 to (x - 1) / (1 + tau a), or by an explicit step to (1 - tau a) (x - 1)."""
+    a, tau = 2.0, 0.1
+    factor = 1 / (1 + tau * a) if scheme == "implicit" else 1 - tau * a
+    data, coupling = followed(lambda x, k: 1 + factor * (x - 1), n=400, steps=3, tau=tau)
+    fitted, energy, transport = play(data, coupling, scheme=scheme, **LONG)
+    truth = Energy(static(lambda x: a * jnp.sum((x - 1) ** 2) / 2))
+    here, there = data.cloud(0, "test", 0), data.cloud(0, "test", 1)
+    error, zero = (
+        metrics.l2_uvp(found, truth, here, there, 0.0, tau)
+        for found in (energy, Energy(static(lambda x: 0 * jnp.sum(x))))
+    )
+    assert error < 0.02 * zero
+    gap = fitted.history["gap"]
+    # Zero for the true energy; a batch, and the map's last steps, leave some per cent.
+    assert gap.iloc[0] < -0.5 and abs(gap.iloc[-5:].mean()) < 0.05
+    if scheme == "explicit":
+        assert transport is None
+    else:
+        moved = prediction.transported(transport, here, 0)
+        assert np.mean(np.abs(moved - there)) < 0.1 * np.mean(np.abs(here - there))
+
+
+def test_the_game_finds_the_weight_of_the_entropy():
+    """Heat flow: N(0, 1 + 2 beta t) in each coordinate, with independent particles at every time."""
+    beta, tau, n = 0.5, 0.1, 1500
+    draws = iter(np.random.default_rng(0).normal(size=(6, 2 * n, 2)))
+    data, _ = followed(
+        lambda x, k: np.sqrt(1 + 2 * beta * tau * (k + 1)) * next(draws), n=n, steps=3, tau=tau
+    )
+    coupling = problem_of(data).coupling
+    _, energy, _ = play(data, coupling, terms=["entropy"], **LONG | {"learning_rate": 0.02})
+    assert energy.interaction is None
+    assert float(energy.beta) == pytest.approx(beta, rel=0.15)
+
+
+def test_an_explicit_entropy_is_refused():
+    problem = problem_of(observed(seeds=(0,)))
+    settings = settings_of("ijkonet", terms=["entropy"], scheme="explicit")
+    with pytest.raises(ValueError, match="terms holds entropy and scheme is explicit"):
+        methods.module("ijkonet").fit(problem, settings, silent)
+
+
+def test_epochs_that_are_kept_are_loaded_with_their_energies(tmp_path):
+    problem = problem_of(observed(seeds=(0, 7)))
+    settings = settings_of("ijkonet", checkpoints=3, steps=9, batch=20)
+    fitted = ijkonet.fit(problem, settings, silent)
+    methods.save(fitted, problem.snapshots.seed, tmp_path / "fit.msgpack")
+    kept = methods.load_kept(tmp_path / "fit.msgpack", settings)
+    last, _ = methods.load(tmp_path / "fit.msgpack", settings)
+    assert list(kept)[0] == 1 and len(kept) == 3
+    x = jnp.array([0.3, -1.0])
+    values = [found[1].energy.potential(x, jnp.float32(0)) for found in (*kept.values(), last)]
+    assert values[-1] == values[-2] != values[0]

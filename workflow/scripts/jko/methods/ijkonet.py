@@ -1,0 +1,371 @@
+"""iJKOnet: inverse optimisation over the JKO scheme (ijkonet eqs. 10, 11 and 14).
+
+The JKO step of the true energy is minimised by the next snapshot. For any energy F the gap
+
+    G(F) = sum_k min_T [F(T#rho_k) + E_{rho_k} |x - T(x)|^2 / (2 tau_k)] - F(rho_{k+1})
+           - W2^2(rho_k, rho_{k+1}) / (2 tau_k)
+
+is therefore at most zero, and zero for the true one. Two players find it: a transport map T(x, k) descends
+the bracket, ``map_steps`` steps of Adam for each one by which the energy ascends the gap. The terms of F:
+
+- V: E V(T(x)) - E V(y), with x from rho_k and y from rho_{k+1}.
+- W: half the mean of W over pairs of *different* particles of a batch, a U-statistic. The V-statistic, which
+  also pairs each particle with itself, has the mean (1 - 1/m) of it plus W(0) / (2m) for a batch of m; W(0)
+  cancels in the gap. ``diagonal`` takes that one instead, for comparison.
+- beta int rho log rho = -beta H, with H(T#rho) = H(rho) + E log|det grad T| (eq. 13); the entropies H of the
+  snapshots are estimated once, by nearest neighbours.
+
+``scheme: explicit`` plays the game backwards in time: an explicit step y = x - tau grad V(x) is the implicit step
+x = y + tau grad V(x) of -F from rho_{k+1} to rho_k, so that for -F and reversed snapshots the same gap is zero. An
+explicit step of the entropy is ill-posed, as the heat equation backwards is; this scheme has no entropy.
+
+All is standardised (:mod:`jko.neural`). With h_k = tau_k speed / width, a typical displacement in standardised units,
+the map is T(z, k) = z + h_k u(z, t_k) with one network u for all intervals, and the bracket divided by the unit
+of energy is v(T) + h_k |u|^2 / 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import Array
+from jax.tree_util import Partial
+from optax import GradientTransformation
+
+from jko import neural
+from jko.densities import knn_entropy
+from jko.energies import Energy
+from jko.metrics import bures_w2_squared
+from jko.methods import Fit, Problem
+from jko.networks import MLP
+from jko.pairs import standardise
+from jko.training import GradientState, Update, adam, checkpoints, descend, run, seed_keys
+
+# Terms of the series of log|det| and random vectors of each of its traces.
+_SERIES, _PROBES = 8, 1
+# Seeds the order of the particles apart from every other use of a dataset's seeds.
+_STREAM = 6
+
+
+class Clouds(NamedTuple):
+    """The train particles of every snapshot, side by side and standardised.
+
+    Attributes:
+        z: (P, K, d), row p of snapshot k; shorter snapshots repeat their particles.
+        weight: (P, K), one over the number of rows that hold the same particle.
+    """
+
+    z: Array
+    weight: Array
+
+
+class Intervals(NamedTuple):
+    """What is known of the K-1 intervals of one seed, in standardised units.
+
+    Attributes:
+        h: (K-1,) step lengths. start, end: (K-1,) times. entropy: (K,) H of the snapshots, 0 without the
+            entropy term. cost: () sum of W2^2 / (2 h) over the intervals.
+    """
+
+    h: Array
+    start: Array
+    end: Array
+    entropy: Array
+    cost: Array
+
+
+class Players(NamedTuple):
+    """The state of the game: the networks of the energy and of the map."""
+
+    energy: GradientState
+    map: GradientState
+
+
+class Bracket(NamedTuple):
+    """F of the moved and of the observed snapshots, and the transport, each summed over the intervals.
+
+    The energy's terms are in units of the energy. moved + transport - observed is the gap without its constant.
+    """
+
+    moved: Array
+    transport: Array
+    observed: Array
+
+
+def velocity(net: Mapping, z: Array, t: Array) -> Array:
+    """u(z, t): (d,), the displacement in units of h, of the particle z (d,) of the snapshot at time t."""
+    layers = net["params"]
+    hidden = [layers[f"Dense_{i}"]["kernel"].shape[1] for i in range(len(layers) - 1)]
+    return MLP(hidden, z.size, nn.selu).apply(net, jnp.append(z, t))
+
+
+def log_det(net: Mapping, z: Array, t: Array, h: Array, estimate: str, key: Array) -> Array:
+    """log|det grad T| at z (d,), exact or by a series of traces.
+
+    hutchinson: tr log(I + h A) = sum_m (-1)^(m+1) tr((h A)^m) / m with A = grad u, traces by Rademacher vectors;
+    it holds for maps near the identity, |h A| < 1.
+    """
+
+    def u(z):
+        return velocity(net, z, t)
+
+    if estimate == "exact":
+        jacobian = jnp.eye(z.size, dtype=z.dtype) + h * jax.jacfwd(u)(z)
+        return jnp.linalg.slogdet(jacobian)[1]
+    probes = jax.random.rademacher(key, (_PROBES, z.size), z.dtype)
+
+    def trace(probe):
+        power, total = probe, jnp.zeros((), z.dtype)
+        for m in range(1, _SERIES + 1):
+            power = h * jax.jvp(u, (z,), (power,))[1]
+            total = total + (-1) ** (m + 1) * jnp.sum(power * probe) / m
+        return total
+
+    return jnp.mean(jax.vmap(trace)(probes))
+
+
+def bracket(
+    nets: Mapping, net: Mapping, batch: Clouds, known: Intervals, settings: Mapping, key: Array
+) -> Bracket:
+    """The terms of the gap on a batch; the particles of one snapshot serve as start and as end."""
+    first = jax.tree.map(lambda leaf: leaf[:, :-1], batch)
+    second = jax.tree.map(lambda leaf: leaf[:, 1:], batch)
+    entropies, times = (known.entropy[:-1], known.entropy[1:]), (known.start, known.end)
+    forward = settings["scheme"] == "implicit"
+    order = slice(None) if forward else slice(None, None, -1)
+    (source, goal), (before, after), (start, end) = (
+        pair[order] for pair in ((first, second), entropies, times)
+    )
+    keys = jax.random.split(key, len(known.h))
+
+    def interval(source, goal, before, after, start, end, h, key):
+        mass = source.weight / jnp.sum(source.weight)  # (m,)
+        u = jax.vmap(velocity, in_axes=(None, 0, None))(net, source.z, start)  # (m, d)
+        transport = mass @ jnp.sum(u**2, axis=1) * h / 2
+        moved = energy_of(nets, Clouds(source.z + h * u, source.weight), end, settings)
+        observed = energy_of(nets, goal, end, settings)
+        if "entropy" in nets:
+            over = jax.vmap(log_det, in_axes=(None, 0, None, None, None, 0))
+            each = jax.random.split(key, len(u))
+            grown = before + mass @ over(net, source.z, start, h, settings["log_det"], each)
+            moved = moved - neural.b(nets) * grown
+            observed = observed - neural.b(nets) * after
+        # Backwards in time, the energy is -F.
+        sign = 1 if forward else -1
+        return Bracket(sign * moved, transport, sign * observed)
+
+    over_intervals = jax.vmap(interval, in_axes=(1, 1, 0, 0, 0, 0, 0, 0))
+    terms = over_intervals(source, goal, before, after, start, end, known.h, keys)
+    return jax.tree.map(jnp.sum, terms)
+
+
+def energy_of(nets: Mapping, cloud: Clouds, t: Array, settings: Mapping) -> Array:
+    """Potential and interaction energy of one cloud, z (m, d) and weight (m,), at time t."""
+    total = jnp.zeros((), cloud.z.dtype)
+    if "potential" in nets:
+        values = jax.vmap(neural.v, in_axes=(None, 0, None))(nets, cloud.z, t)
+        total = total + cloud.weight @ values / jnp.sum(cloud.weight)
+    if "interaction" in nets:
+        total = total + mean_interaction(nets, cloud, settings) / 2
+    return total
+
+
+def mean_interaction(nets: Mapping, cloud: Clouds, settings: Mapping) -> Array:
+    """Mean of w over pairs of a batch, z (m, d): each particle with the ``partners`` after it."""
+    z, weight = cloud
+    m = len(z)
+    total = mass = jnp.zeros((), z.dtype)
+    for shift in range(1, min(settings["partners"], m - 1) + 1):
+        apart = z - jnp.roll(z, shift, axis=0)  # (m, d)
+        # Two rows may hold the same particle.
+        different = jnp.any(apart != 0, axis=1).astype(z.dtype)
+        both = weight * jnp.roll(weight, shift) * different
+        total = total + both @ jax.vmap(neural.w, in_axes=(None, 0))(nets, apart)
+        mass = mass + jnp.sum(both)
+    mean = total / mass
+    if settings["diagonal"]:
+        mean = (1 - 1 / m) * mean + neural.w(nets, jnp.zeros_like(z[0])) / m
+    return mean
+
+
+def update_of(
+    settings: Mapping, of_energy: GradientTransformation, of_map: GradientTransformation
+) -> Update:
+    """``map_steps`` steps of the map on batches of its own, then one of the energy.
+
+    The numbers: loss of the energy, -F(T#rho) + F of the observed; map_loss, the bracket after the map's last
+    step; both per interval and h. gap: G / (sum of W2^2 / (2 h)), on the energy's batch.
+    """
+
+    def map_loss(net, nets, batch, known, key):
+        terms = bracket(nets, net, batch, known, settings, key)
+        return (terms.moved + terms.transport) / jnp.sum(known.h)
+
+    def energy_loss(nets, net, batch, known, key):
+        terms = bracket(nets, net, batch, known, settings, key)
+        gap = (terms.moved + terms.transport - terms.observed) / known.cost - 1
+        return (terms.observed - terms.moved) / jnp.sum(known.h), gap
+
+    def update(players: Players, batch: Clouds, shared: tuple[Clouds, Intervals], key: Array):
+        data, known = shared
+        key_map, key_energy = jax.random.split(key)
+
+        def step(state, key):
+            key_rows, key_probes = jax.random.split(key)
+            rows = jax.random.randint(key_rows, (settings["batch"],), 0, len(data.z))
+            drawn = jax.tree.map(lambda leaf: leaf[rows], data)
+            value, gradient = jax.value_and_grad(map_loss)(
+                state.params, players.energy.params, drawn, known, key_probes
+            )
+            return descend(state, gradient, of_map), value
+
+        keys = jax.random.split(key_map, settings["map_steps"])
+        map_state, values = jax.lax.scan(step, players.map, keys)
+        (loss, gap), gradient = jax.value_and_grad(energy_loss, has_aux=True)(
+            players.energy.params, map_state.params, batch, known, key_energy
+        )
+        energy_state = descend(players.energy, gradient, of_energy)
+        numbers = {"loss": loss, "map_loss": values[-1], "gap": gap}
+        return Players(energy_state, map_state), numbers
+
+    return update
+
+
+def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
+    """Play the game for every seed; seeds are independent and run as one program.
+
+    Raises:
+        ValueError: an entropy together with the explicit scheme, or particles without an extent.
+    """
+    snapshots, terms = problem.snapshots, settings["terms"]
+    if "entropy" in terms and settings["scheme"] == "explicit":
+        raise ValueError(
+            "terms holds entropy and scheme is explicit; an explicit step of the entropy is ill-posed: "
+            "take scheme implicit or leave the entropy out"
+        )
+    most = max(
+        int(snapshots.train[:, snapshots.snapshot == k].sum(axis=1).max())
+        for k in range(len(snapshots.time))
+    )
+    steps_per_epoch = -(-most // settings["batch"])
+    rows = steps_per_epoch * settings["batch"]
+    of_seed = [standardised(problem, s, terms, rows, report) for s in range(len(snapshots.seed))]
+    data, known, units = jax.tree.map(lambda *leaves: jnp.stack(leaves), *of_seed)
+
+    epochs = -(-settings["steps"] // steps_per_epoch)
+    steps = epochs * steps_per_epoch
+    rate, map_rate, schedule = (
+        settings[name] for name in ("learning_rate", "map_learning_rate", "schedule")
+    )
+    of_energy = adam(rate, steps, schedule, settings["clip"])
+    of_map = adam(map_rate, steps * settings["map_steps"], schedule, np.inf, b1=0.5, b2=0.9)
+    start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(seed_keys(snapshots.seed))
+    nets, net = jax.vmap(lambda key: init(key, snapshots.dimension, settings))(start_keys)
+    trained = run(
+        update_of(settings, of_energy, of_map),
+        Players(
+            GradientState(nets, jax.vmap(of_energy.init)(nets)),
+            GradientState(net, jax.vmap(of_map.init)(net)),
+        ),
+        data,
+        batch_keys,
+        epochs=epochs,
+        batch=settings["batch"],
+        loss_limit=settings["loss_limit"],
+        shared=(data, known),
+        keep=checkpoints(epochs, settings["checkpoints"]),
+        report=report,
+    )
+    fixed = {"units": units, "h": known.h, "start": known.start}
+
+    def params_of(players: Players) -> dict:
+        return fixed | {"nets": players.energy.params, "map": players.map.params}
+
+    kept = {epoch: params_of(players) for epoch, players in trained.kept.items()}
+    return Fit(params_of(trained.state), trained.status(), trained.history(snapshots.seed), kept)
+
+
+def init(key: Array, dimension: int, settings: Mapping) -> tuple[Mapping, Mapping]:
+    """Random networks of the energy and of the map, whose last layer is small: near the identity."""
+    nets = neural.init(
+        key, dimension, settings["terms"], settings["time_varying"], settings["hidden"]
+    )
+    hidden = settings["map_hidden"]
+    net = MLP(hidden, dimension, nn.selu).init(jax.random.fold_in(key, 2), jnp.zeros(dimension + 1))
+    last = net["params"][f"Dense_{len(hidden)}"]
+    return nets, {
+        "params": net["params"] | {f"Dense_{len(hidden)}": last | {"kernel": 0.1 * last["kernel"]}}
+    }
+
+
+def standardised(
+    problem: Problem, s: int, terms: Sequence[str], rows: int, report
+) -> tuple[Clouds, Intervals, dict]:
+    """The clouds in so many rows, the intervals and the units of the ``s``-th seed.
+
+    The speed is that of the Bures distances between neighbouring snapshots: it needs no coupling, and its
+    sampling noise is of order (d / n)^(1/2) width per step.
+    """
+    snapshots = problem.snapshots
+    clouds = snapshots.clouds(s, "train")
+    points = np.concatenate(clouds)
+    center, width = points.mean(axis=0), np.sqrt(points.var(axis=0).mean())
+    if width == 0:
+        raise ValueError("all train particles stand on one point; a potential needs an extent")
+    bures = [bures_w2_squared(x, y) for x, y in zip(clouds[:-1], clouds[1:], strict=True)]
+    speed = np.sqrt(np.mean(bures / snapshots.tau**2) / snapshots.dimension)
+    # A population that does not move has no speed to measure with.
+    speed = speed if speed > 0 else width / snapshots.tau.mean()
+    h = snapshots.tau * speed / width
+    cost = np.sum(problem.coupling.cost[s] / width**2 / (2 * h))
+    time_units = snapshots.time.mean(), snapshots.time.std()
+    time = (snapshots.time - time_units[0]) / time_units[1]
+    clouds = [(cloud - center) / width for cloud in clouds]
+    entropy = np.array([knn_entropy(cloud) if "entropy" in terms else 0.0 for cloud in clouds])
+    if "entropy" in terms:
+        found = " ".join(f"{value:.4f}" for value in entropy)
+        report(f"seed {snapshots.seed[s]}: entropies of the standardised snapshots {found}")
+
+    rng = np.random.default_rng([int(snapshots.seed[s]), _STREAM])
+    # An order of its own for each snapshot: no use is made of which rows belong together in paired data.
+    places = [np.resize(rng.permutation(len(cloud)), rows) for cloud in clouds]
+    copies = [
+        np.bincount(place, minlength=len(cloud))[place] for place, cloud in zip(places, clouds)
+    ]
+    z = np.stack([cloud[place] for cloud, place in zip(clouds, places)], axis=1)  # (P, K, d)
+    found = (
+        Clouds(z, 1 / np.stack(copies, axis=1)),
+        Intervals(h, time[:-1], time[1:], entropy, cost),
+        {
+            "center": center,
+            "width": width,
+            "scale": width * speed,
+            "time_center": time_units[0],
+            "time_width": time_units[1],
+        },
+    )
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), found)
+
+
+def energy(params: Mapping, settings: Mapping) -> Energy:
+    """The learned energy."""
+    return neural.energy(params)
+
+
+def transport(params: Mapping, settings: Mapping) -> Partial | None:
+    """T(x, k), which takes a particle x (d,) of snapshot k to snapshot k + 1; None for the explicit scheme,
+    whose map goes back in time.
+    """
+    return Partial(_transported, params) if settings["scheme"] == "implicit" else None
+
+
+def _transported(params: Mapping, x: Array, k: Array) -> Array:
+    z, _ = standardise(params["units"], x, params["start"][k])
+    return x + params["units"]["width"] * params["h"][k] * velocity(
+        params["map"], z, params["start"][k]
+    )

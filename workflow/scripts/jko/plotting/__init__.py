@@ -1,0 +1,1 @@
+"""The figures: arrays and tables in, a `Figure` out. The only modules that import matplotlib."""

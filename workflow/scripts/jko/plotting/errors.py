@@ -1,0 +1,92 @@
+"""Errors by landscape, as dots on a logarithmic axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from jko.plotting.style import BLACK, COLUMN, ORANGE, legend_columns, method_styles, styled
+
+
+@styled
+def by_landscape(
+    errors: pd.DataFrame,
+    methods: Mapping[str, Mapping],
+    references: Mapping[str, str],
+    label: str,
+    colour: str = "family",
+) -> Figure:
+    """One error per landscape and method: dots with their spread, and references as ticks.
+
+    Args:
+        errors: columns landscape, method, mean, std; one row per pair.
+        methods: {name: settings with `scheme`} of the methods to draw.
+        references: {name: label} of at most two other rows of `errors`, drawn as ticks.
+        label: of the axis of the errors.
+        colour: what the colour of a dot says, as in :func:`jko.plotting.style.method_styles`.
+    """
+    names = list(dict.fromkeys(errors["landscape"]))
+    labels = [*methods, *references.values()]
+    columns = legend_columns(labels, COLUMN)
+    row, head = max(0.2, 0.05 * len(methods)), 0.6 + 0.14 * -(-len(labels) // columns)  # inches
+    figure = Figure(figsize=(COLUMN, head + row * len(names)), layout="constrained")
+    axis = figure.subplots()
+    axis.set_xscale("log", nonpositive="clip")
+    shift = np.linspace(-0.27, 0.27, len(methods)) if len(methods) > 1 else [0.0]
+    drawn = [
+        (name, move, {"ls": "", **style})
+        for (name, style), move in zip(method_styles(methods, colour).items(), shift, strict=True)
+    ]
+    for name, tick in zip(references, (BLACK, ORANGE), strict=False):
+        drawn.append((name, 0.0, {"marker": "|", "ms": 8, "mew": 1.4, "color": tick, "ls": ""}))
+    edges: dict[tuple[int, str], int] = {}
+    for name, move, style in drawn:
+        rows = errors[errors["method"] == name].set_index("landscape").reindex(names)
+        mean, std = rows["mean"].to_numpy(), np.nan_to_num(rows["std"].to_numpy())
+        y = np.arange(len(names)) + move
+        good = mean > 0
+        axis.errorbar(mean[good], y[good], xerr=std[good], elinewidth=0.7, **style)
+        for i in np.flatnonzero(~good):
+            text = "0" if mean[i] == 0 else "NaN"
+            said = edges[i, text] = edges.get((i, text), -1) + 1
+            _at_edge(axis, i, text, said, style["color"])
+    shown = errors["method"].isin([name for name, _, _ in drawn]) & (errors["mean"] > 0)
+    positive = errors.loc[shown, "mean"]
+    if len(positive):
+        axis.set_xlim(positive.min() / 4, positive.max() * 4)
+    axis.set_yticks(np.arange(len(names)), [name.replace("_", " ") for name in names])
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set(xlabel=label, ylabel="landscape")
+    axis.grid(axis="y", color="#E4E4E4", lw=5, zorder=0)
+    axis.set_axisbelow(True)
+    axis.tick_params(axis="y", length=0)
+    handles = [
+        Line2D([], [], label=text, **style)
+        for text, (_, _, style) in zip(labels, drawn, strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+    return figure
+
+
+def _at_edge(axis: Axes, y: int, text: str, before: int, colour: str) -> None:
+    """Say what a logarithmic axis has no place for: 0 at its left edge, a failure beyond its right one.
+
+    Args:
+        before: how many such words the landscape has already; they stand side by side.
+    """
+    x, step = (0.01, 5) if text == "0" else (1.01, 15)
+    axis.annotate(
+        text,
+        (x, y),
+        (before * step, 0),
+        xycoords=axis.get_yaxis_transform(),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        annotation_clip=False,
+    )

@@ -1,0 +1,72 @@
+"""The gap of the inverse JKO problem along the training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from jko.plotting.style import BLACK, COLOURS, PAGE, legend_columns, styled
+
+_POINTS = 100
+
+
+def averaged(numbers: np.ndarray, count: int = _POINTS) -> tuple[np.ndarray, np.ndarray]:
+    """Means over at most so many spans of equal length, and the last index of each; NaN spreads to its span."""
+    stops = np.unique(np.linspace(0, len(numbers), min(count, len(numbers)) + 1).astype(int))
+    spans = zip(stops[:-1], stops[1:], strict=True)
+    return np.array([numbers[a:b].mean() for a, b in spans]), stops[1:] - 1
+
+
+@styled
+def gaps(histories: pd.DataFrame) -> Figure:
+    """The gap per epoch: a panel for each landscape, dimension and number of particles, a line for each seed.
+
+    Args:
+        histories: columns landscape, dimension, n_train, method, seed, epoch, and gap where a training has one.
+
+    Raises:
+        ValueError: no training has a gap.
+    """
+    if "gap" not in histories or histories["gap"].isna().all():
+        raise ValueError(
+            "no history holds a gap; only methods that play against a transport map have one"
+        )
+    histories = histories[histories["gap"].notna()]
+    landscapes = list(dict.fromkeys(histories["landscape"]))
+    combinations = list(dict.fromkeys(histories[["dimension", "n_train"]].itertuples(index=False)))
+    methods = list(dict.fromkeys(histories["method"]))
+    columns = legend_columns(methods, PAGE)
+    head = 0.5 + 0.14 * -(-len(methods) // columns)  # inches
+    size = (PAGE, head + 1.2 * len(combinations))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(
+        len(combinations), len(landscapes), squeeze=False, sharey=True, sharex="row"
+    )
+    typical = histories.loc[histories["gap"] != 0, "gap"].abs().median()
+    for row, (dimension, n_train) in zip(axes, combinations, strict=True):
+        of_row = histories[
+            (histories["dimension"] == dimension) & (histories["n_train"] == n_train)
+        ]
+        for axis, landscape in zip(row, landscapes, strict=True):
+            axis.axhline(0, color=BLACK, lw=0.7)
+            axis.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(typical)))
+            axis.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 5, 10]))
+            lines = of_row[of_row["landscape"] == landscape].groupby(["method", "seed"], sort=False)
+            for (method, _), line in lines:
+                gap, last = averaged(line["gap"].to_numpy())
+                colour = COLOURS[methods.index(method) % len(COLOURS)]
+                axis.plot(line["epoch"].to_numpy()[last], gap, color=colour, lw=0.5)
+        row[0].set_ylabel(f"d = {dimension}, n = {n_train}")
+    for axis, landscape in zip(axes[0], landscapes, strict=True):
+        axis.set_title(landscape.replace("_", " "))
+    figure.supxlabel("epoch")
+    figure.supylabel("gap G(F) (dimensionless)")
+    handles = [
+        Line2D([], [], label=name, color=COLOURS[i % len(COLOURS)])
+        for i, name in enumerate(methods)
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+    return figure
