@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -26,3 +26,15 @@ class MLP(nn.Module):
             x = self.activation(nn.Dense(width)(x))
         x = nn.Dense(self.outputs or 1)(x)
         return x if self.outputs else jnp.squeeze(x, axis=-1)
+
+
+def apply_mlp(
+    net: Mapping,
+    x: Array,
+    outputs: int | None = None,
+    activation: Callable[[Array], Array] = nn.softplus,
+) -> Array:
+    """The MLP with the given parameters at x (d,); its widths are those of the parameters."""
+    layers = net["params"]
+    hidden = [layers[f"Dense_{i}"]["kernel"].shape[1] for i in range(len(layers) - 1)]
+    return MLP(hidden, outputs, activation).apply(net, x)

@@ -17,7 +17,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jko.energies import Energy
-from jko.networks import MLP
+from jko.networks import MLP, apply_mlp
 from jko.pairs import standardise
 
 TERMS = ("potential", "interaction", "entropy")
@@ -44,23 +44,17 @@ def v(nets: Mapping, z: Array, t: Array) -> Array:
     if "potential" not in nets:
         return jnp.zeros((), z.dtype)
     inputs = nets["potential"]["params"]["Dense_0"]["kernel"].shape[0]
-    return _mlp(nets["potential"], z if inputs == z.size else jnp.append(z, t))
+    return apply_mlp(nets["potential"], z if inputs == z.size else jnp.append(z, t))
 
 
 def w(nets: Mapping, z: Array) -> Array:
     """w at the standardised difference z (d,) of two particles."""
-    return (_mlp(nets["interaction"], z) + _mlp(nets["interaction"], -z)) / 2
+    return (apply_mlp(nets["interaction"], z) + apply_mlp(nets["interaction"], -z)) / 2
 
 
 def b(nets: Mapping) -> Array:
     """beta in units of scale, >= 0; 0 without the term."""
     return jax.nn.softplus(nets["entropy"]) if "entropy" in nets else jnp.zeros(())
-
-
-def _mlp(net: Mapping, inputs: Array) -> Array:
-    layers = net["params"]
-    hidden = [layers[f"Dense_{i}"]["kernel"].shape[1] for i in range(len(layers) - 1)]
-    return MLP(hidden).apply(net, inputs)
 
 
 def potential(params: Mapping, x: Array, t: Array) -> Array:

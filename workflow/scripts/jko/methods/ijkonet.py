@@ -42,7 +42,7 @@ from jko.densities import knn_entropy
 from jko.energies import Energy
 from jko.metrics import bures_w2_squared
 from jko.methods import Fit, Problem
-from jko.networks import MLP
+from jko.networks import MLP, apply_mlp
 from jko.pairs import standardise
 from jko.training import GradientState, Update, adam, checkpoints, descend, run, seed_keys
 
@@ -89,7 +89,7 @@ class Players(NamedTuple):
 class Bracket(NamedTuple):
     """F of the moved and of the observed snapshots, and the transport, each summed over the intervals.
 
-    The energy's terms are in units of the energy. moved + transport - observed is the gap without its constant.
+    moved + transport - observed is the gap without its constant, in units of the energy.
     """
 
     moved: Array
@@ -99,9 +99,7 @@ class Bracket(NamedTuple):
 
 def velocity(net: Mapping, z: Array, t: Array) -> Array:
     """u(z, t): (d,), the displacement in units of h, of the particle z (d,) of the snapshot at time t."""
-    layers = net["params"]
-    hidden = [layers[f"Dense_{i}"]["kernel"].shape[1] for i in range(len(layers) - 1)]
-    return MLP(hidden, z.size, nn.selu).apply(net, jnp.append(z, t))
+    return apply_mlp(net, jnp.append(z, t), z.size, nn.selu)
 
 
 def log_det(net: Mapping, z: Array, t: Array, h: Array, estimate: str, key: Array) -> Array:
