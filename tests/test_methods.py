@@ -49,20 +49,17 @@ def settings_of(kind: str, **changes) -> dict:
     return {"kind": kind} | defaults | short | changes
 
 
-def variants(kind: str) -> list[dict]:
-    """A method's defaults, its other scheme, and its time-varying form with all terms where it has them."""
+def variants(kind: str) -> dict[str, dict]:
+    """A method's explicit scheme, and its implicit one with all that it can learn."""
     settings = settings_of(kind)
-    found = [settings, settings | {"scheme": "explicit"}]
-    if "terms" in settings:
-        found.append(settings | ALL)
-    return found
+    everything = ALL if "terms" in settings else {}
+    return {
+        f"{kind}-explicit": settings | {"scheme": "explicit"},
+        f"{kind}-implicit": settings | {"scheme": "implicit"} | everything,
+    }
 
 
-VARIANTS = [
-    pytest.param(s, id=f"{kind}-{s['scheme']}{'-all' if s.get('time_varying') else ''}")
-    for kind in KINDS
-    for s in variants(kind)
-]
+VARIANTS = [pytest.param(s, id=name) for kind in KINDS for name, s in variants(kind).items()]
 
 
 def problem_of(data: Snapshots) -> Problem:
