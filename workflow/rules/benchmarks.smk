@@ -22,7 +22,7 @@ rule benchmark:
         runtime=30,
     params:
         method=benchmark_settings,
-        code=code("benchmark", ["jko.methods.jkonet_star"]),
+        code=code("benchmark", ["jko.methods.jkonet_star", "jko.methods.ijkonet"]),
     script:
         "../scripts/benchmark.py"
 

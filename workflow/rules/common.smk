@@ -208,6 +208,11 @@ BENCHMARKS = {
         "method": "jkonet_star",
         "needs": ["coupling-exact.npz"],
     },
+    "train_inverse": {
+        "dataset": "benchmark_particles",
+        "method": "ijkonet",
+        "needs": ["coupling-exact.npz"],
+    },
     "couple_cells": {"dataset": "benchmark_cells", "method": "jkonet_star_time", "needs": []},
     "evaluate_cells": {
         "dataset": "benchmark_cells",

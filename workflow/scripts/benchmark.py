@@ -45,7 +45,7 @@ with open(snakemake.log[0], "w") as log, tempfile.TemporaryDirectory() as name:
         couplings.save(rows, folder / "coupling.npz")
     else:
         path = snakemake.input.needs[0]
-        if task == "train_particles":
+        if task.startswith("train_"):
             problem = methods.Problem(data, couplings.load(path))
             fit = timed("train", methods.module(settings["kind"]).fit, problem, settings, report)
             path = folder / "fit.msgpack"
