@@ -1,4 +1,6 @@
-"""Small metrics as evaluation writes them, and tables of them, for the tests of what is made of these."""
+"""Small metrics as evaluation writes them, and tables of them, for the tests
+of what is made of these.
+"""
 
 from __future__ import annotations
 

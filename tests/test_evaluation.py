@@ -238,7 +238,7 @@ INTERACTING = {
 }  # fmt: skip
 
 
-def test_an_interaction_is_measured_and_its_even_part_is_the_best_an_energy_can_hold():
+def test_an_interaction_is_measured_and_so_is_its_even_part():
     data = simulate_snapshots(INTERACTING)
     values = reference_values(data)
     rest = ("fit", "none", "l2_uvp_interaction", data.time[1])

@@ -276,7 +276,8 @@ def test_units_of_length_and_time_change_no_prediction(kind):
     np.testing.assert_allclose((predicted[1] - origin) / length, predicted[0], atol=0.01 * moved)
 
 
-# The terms of JKOnet*: the condition they share, the partners they are averaged over, and what is found.
+# The terms of JKOnet*: the condition they share, the partners they are averaged
+# over, and what is found.
 
 UNITS = {
     "center": np.array([0.3, -0.2], np.float32),
@@ -303,8 +304,8 @@ def velocities(energy, mixture, t, train, others):
 def on_the_condition(scheme: str, n: int = 12) -> Problem:
     """Three snapshots whose pairs fulfil the condition of ``nets_of(3)`` in ``UNITS``.
 
-    Each cloud comes from the one at which the scheme takes the gradient, by the velocity of the energy:
-    the explicit scheme makes the first one first, the implicit one the last.
+    Each cloud comes from the one at which the scheme takes the gradient, by the velocity
+    of the energy: the explicit scheme makes the first one first, the implicit one the last.
     """
     tau, energy = 0.2, neural.energy({"nets": nets_of(3), "units": UNITS})
     density = densities.fit_mixtures(
@@ -328,7 +329,9 @@ def on_the_condition(scheme: str, n: int = 12) -> Problem:
 
 
 def conditions(scheme: str, n: int = 12) -> tuple[jkonet_star.Rows, Clouds, np.ndarray]:
-    """Rows and clouds in ``UNITS``, and for each row the other particles (n - 1, d) of its snapshot."""
+    """Rows and clouds in ``UNITS``, and for each row the other particles
+    (n - 1, d) of its snapshot.
+    """
     problem = on_the_condition(scheme, n)
     pairs = coupled_pairs(problem.snapshots, problem.coupling, 0, scheme)
     rows = jkonet_star.rows_of(problem, ALL | {"scheme": scheme}, 0, pairs, UNITS)
@@ -423,13 +426,17 @@ def test_a_file_gives_back_an_energy_of_all_terms(tmp_path):
 
 
 def relative_error(function, gradient, points: np.ndarray) -> float:
-    """Mean squared error of a function's gradient at points (n, d), relative to the true one's square."""
+    """Mean squared error of a function's gradient at points (n, d), relative
+    to the true one's square.
+    """
     found = jax.jit(jax.vmap(jax.grad(function)))(jnp.asarray(points, jnp.float32))
     return np.mean((np.asarray(found) - gradient(points)) ** 2) / np.mean(gradient(points) ** 2)
 
 
 def test_potential_and_beta_are_found_from_gaussians():
-    """V = (x - 3)^2 / 2 and beta: the implicit step of N(m, s^2) has s' (1 + tau) - tau beta / s' = s."""
+    """V = (x - 3)^2 / 2 and beta: the implicit step of N(m, s^2) has s'
+    (1 + tau) - tau beta / s' = s.
+    """
     tau, beta, steps = 0.4, 0.5, 3
     mean, std = [0.0], [1.0]
     for _ in range(steps + 1):
@@ -452,7 +459,9 @@ def test_potential_and_beta_are_found_from_gaussians():
 
 
 def test_potential_and_interaction_are_found_from_a_population_whose_mean_moves():
-    """V = (x - 3)^2 / 2 and W = -z^2 / 2 keep the spread: only the mean tells one from the other."""
+    """V = (x - 3)^2 / 2 and W = -z^2 / 2 keep the spread: only the mean
+    tells one from the other.
+    """
     tau, n = 0.4, 100
     pull = -n / (n - 1)  # the mean over the others of W'(x - y), per distance of x from the mean
 

@@ -151,7 +151,9 @@ def test_the_error_of_an_interaction_is_that_of_its_mean_force():
 
 
 def test_the_implicit_condition_on_explicit_steps_by_hand_and_through_its_potential():
-    """V = a |x|^2 / 2 moves x to y = (1 - tau a) x; the condition is met by V_hat = a / (1 - tau a) |y|^2 / 2."""
+    """V = a |x|^2 / 2 moves x to y = (1 - tau a) x; the condition is met
+    by V_hat = a / (1 - tau a) |y|^2 / 2.
+    """
     a, tau = 3.0, 0.1
     truth = Energy(static(lambda x: 0.5 * a * jnp.sum(x**2)))
     met = Energy(static(lambda x: 0.5 * a / (1 - tau * a) * jnp.sum(x**2)))

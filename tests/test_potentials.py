@@ -74,7 +74,8 @@ def test_gradients_are_finite_on_a_grid_with_every_kink(name):
 
 @every_potential
 def test_second_derivatives_at_the_origin_are_finite(name):
-    # An interaction pairs every particle with itself, at z = 0; Newton's method needs curvature there.
+    # An interaction pairs every particle with itself, at z = 0; Newton's method
+    # needs curvature there.
     assert np.isfinite(jax.jit(jax.hessian(POTENTIALS[name]))(jnp.zeros(4))).all()
 
 

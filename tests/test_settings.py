@@ -23,7 +23,7 @@ experiments:
     outputs: [tables/first]
 datasets:
   own: {kind: h5ad, path: own.h5ad, time_key: day}
-  raw: {kind: counts, path: raw, times: {a: 0, b: 1}}
+  raw: {kind: counts, path: raw, times: {a: 0, b: 1}, validation_fraction: 0.2}
   cells: {kind: embryoid}
   sphere_paired: {tau: 0.5}
 synthetic: {n_train: 50, tau: 0.1}
@@ -381,7 +381,7 @@ MALFORMED = {
     ),
     "id that names what does not vary": (
         put("grids/sizes/id", "{potential}_{beta}"),
-        "config grids/sizes/id names 'beta', which does not vary; vary: dimension, potential",
+        "config grids/sizes/id is '{potential}_{beta}'; it must be a pattern with {potential} and {dim",
     ),
     "id that is not unique": (
         put("grids/sizes/id", "{potential}_"),
@@ -390,6 +390,36 @@ MALFORMED = {
     "id of another grid": (
         put("grids/other", {"id": "grid_{potential}_d3", "vary": {"potential": ["flowers"]}}),
         "config grids/other gives 'grid_flowers_d3', which is another dataset of another grid",
+    ),
+    "id that is no pattern": (
+        put("grids/sizes/id", "{potential"),
+        "config grids/sizes/id is '{potential'; it must be a pattern with {potential} and {dimension}",
+    ),
+    "id that no path can hold": (
+        put("grids/sizes/id", "a-{potential}_{dimension}"),
+        "config datasets: 'a-flowers_3' does not match '^[A-Za-z0-9_]+$'",
+    ),
+    "id of another dataset": (
+        put(
+            "grids/other",
+            {
+                "id": "{potential}_paired",
+                "vary": {"potential": ["flowers"], "pairing": ["unpaired"]},
+            },
+        ),
+        "config grids: 'flowers_paired' is a dataset already, with another pairing; give the grid",
+    ),
+    "search on what is reported": (
+        put("searches/rates/datasets", ["own"]),
+        "config searches/rates/datasets names 'own', which an experiment reports; settings are",
+    ),
+    "search on test rows": (
+        put("datasets/raw/validation_fraction", None),
+        "config searches/rates/datasets names 'raw', which has no validation_fraction; without",
+    ),
+    "candidates of one name": (
+        put("searches/rates/candidates", {"learning_rate": [0.1, "0_1"]}),
+        "config searches/rates/candidates gives the name 'mine__learning_rate_0_1' twice; values",
     ),
     "unknown setting of a grid": (
         put("grids/sizes/settings", {"pairs": 3}),

@@ -138,7 +138,18 @@ def test_an_implicit_step_of_mutual_attraction_keeps_the_mean_and_contracts():
         bowl_and_attraction(0), KEY, jnp.asarray(cloud), T, jnp.float32(0.5), "implicit"
     )
     mean = cloud.mean(axis=0)
-    np.testing.assert_allclose(moved, mean + (cloud - mean) / 1.5, rtol=1e-5)
+    # The sweeps end at a ten-thousandth of the way.
+    np.testing.assert_allclose(moved, mean + (cloud - mean) / 1.5, rtol=1e-4)
+
+
+def test_sweeps_that_do_not_settle_are_no_prediction():
+    """W = -|z|^2: a sweep multiplies the distance from the mean by -2 tau, here by 4."""
+    repulsion = bowl_and_attraction(0)._replace(interaction=Partial(lambda z: -jnp.sum(z**2)))
+    moved = solvers.step(repulsion, KEY, CLOUD, T, jnp.float32(2.0), "implicit")
+    assert np.isnan(moved).all()
+    near = solvers.step(repulsion, KEY, CLOUD, T, jnp.float32(0.1), "implicit")
+    mean = X.mean(axis=0)
+    np.testing.assert_allclose(near, mean + (X - mean) / 0.8, rtol=1e-4, atol=1e-4)
 
 
 def test_an_implicit_step_with_potential_and_attraction_satisfies_its_own_condition():

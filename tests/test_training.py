@@ -124,6 +124,17 @@ def test_a_loss_above_the_limit_marks_its_first_step():
     assert np.isfinite(trained.means["loss"]).all()
 
 
+def test_a_loss_that_runs_away_below_is_a_failure_too():
+    """An ascent that diverges has a loss that falls without end."""
+
+    def fall(state, batch, shared, key):
+        return 10 * state, {"loss": -state}
+
+    options = {"epochs": 1, "batch": BATCH, "report": lambda line: None}
+    trained = run(fall, jnp.ones(1), jnp.zeros((1, ROWS)), KEYS[:1], loss_limit=50.0, **options)
+    assert trained.failed_step.tolist() == [2]
+
+
 def test_the_step_of_a_failure_counts_from_the_first_epoch():
     """The loss is the number of steps done: 3 per epoch, the first above 7 in the third epoch."""
 

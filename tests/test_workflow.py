@@ -1,4 +1,6 @@
-"""The workflow itself: what reruns after which change, interruption, missing cells, an own file, errors."""
+"""The workflow itself: what reruns after which change, interruption, missing
+cells, an own file, errors.
+"""
 
 from __future__ import annotations
 

@@ -52,7 +52,16 @@ def complete(config: MutableMapping, schemas: Path) -> None:
             own = config["datasets"].get(f"{landscape}_{pairing}", {})
             config["datasets"][f"{landscape}_{pairing}"] = {**config["synthetic"], **shared, **own}
     for name, entry in _datasets_of_grids(config).items():
-        config["datasets"][name] = {**entry, **config["datasets"].get(name, {})}
+        own = config["datasets"].get(name, {})
+        differ = [key for key in entry if key != "seeds" and own.get(key, entry[key]) != entry[key]]
+        if differ:
+            raise SettingsError(
+                f"config grids: {name!r} is a dataset already, with another {differ[0]}; give the grid "
+                "another id"
+            )
+        config["datasets"][name] = {**entry, **own}
+    # Once more, with the names that landscapes and grids made.
+    _check(config, schemas / "config.schema.yaml", "")
     _check_selected(config)
     for name in config["searches"]:
         config["methods"] |= candidates_of(config, name)
@@ -92,8 +101,21 @@ def _check_selected(config: Mapping) -> None:
         raise SettingsError(
             f"config run names {min(unknown)!r}; experiments: {_names(config['experiments'])}"
         )
+    reported = {dataset for name in config["experiments"] for dataset in datasets_of(config, name)}
     for name, search in config["searches"].items():
         _check_known(search["datasets"], config["datasets"], f"searches/{name}/datasets")
+        for dataset in search["datasets"]:
+            observed = config["datasets"][dataset].get("kind") != "synthetic"
+            if dataset in reported:
+                raise SettingsError(
+                    f"config searches/{name}/datasets names {dataset!r}, which an experiment reports; "
+                    "settings are chosen on other landscapes, other seeds or validation rows"
+                )
+            if observed and not config["datasets"][dataset].get("validation_fraction"):
+                raise SettingsError(
+                    f"config searches/{name}/datasets names {dataset!r}, which has no "
+                    "validation_fraction; without it settings would be chosen on the test rows"
+                )
 
 
 def _check_known(names: Iterable[str], allowed: Iterable[str], place: str) -> None:
@@ -134,9 +156,10 @@ def datasets_of_grid(config: Mapping, grid: str) -> dict[str, dict]:
         varied = dict(zip(entry["vary"], values, strict=True))
         try:
             name = entry["id"].format(**varied)
-        except KeyError as error:
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
             raise SettingsError(
-                f"config grids/{grid}/id names {error}, which does not vary; vary: {_names(varied)}"
+                f"config grids/{grid}/id is {entry['id']!r}; it must be a pattern with "
+                f"{' and '.join(f'{{{key}}}' for key in varied)}"
             ) from error
         if name in found:
             raise SettingsError(
@@ -172,9 +195,13 @@ def candidates_of(config: Mapping, search: str) -> dict[str, dict]:
         for values in itertools.product(*entry["candidates"].values()):
             changes = dict(zip(entry["candidates"], values, strict=True))
             words = [method, *(f"{key}_{value}" for key, value in changes.items())]
-            found["__".join(re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_") for word in words)] = {
-                **base, **changes
-            }  # fmt: skip
+            name = "__".join(re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_") for word in words)
+            if name in found:
+                raise SettingsError(
+                    f"config searches/{search}/candidates gives the name {name!r} twice; values must "
+                    "differ in letters or digits"
+                )
+            found[name] = {**base, **changes}
     return found
 
 

@@ -27,8 +27,11 @@ def timed(phase, function, *arguments):
 
 def errors(learned, status, folder):
     """Predict, measure and write, as rule evaluate does."""
-    scheme, energies = settings["scheme"], [found.energy for found in learned]
-    predictions = [prediction.predict(energy, data, s, scheme) for s, energy in enumerate(energies)]
+    scheme, energies = settings["scheme"], [found and found.energy for found in learned]
+    predictions = [
+        found and prediction.predict(found.energy, data, s, scheme, found.transport)
+        for s, found in enumerate(learned)
+    ]
     numbers = evaluation.evaluate_fit(
         data, energies, predictions, status, scheme, task, snakemake.threads
     )

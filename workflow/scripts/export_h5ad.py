@@ -1,4 +1,6 @@
-"""Rule export_h5ad: the learned potential, drift and forecast, beside the cells in an .h5ad file."""
+"""Rule export_h5ad: the learned potential, drift and forecast, beside the
+cells in an .h5ad file.
+"""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Couplings of two clouds: exact, entropic and minibatch optimal transport, kept sparse.
 
-A coupling is a list of pairs (i, j) with weights. Cost is |x - y|^2 throughout, so that the weighted sum
-of costs is W2^2 for the exact plan.
+A coupling is a list of pairs (i, j) with weights. Cost is |x - y|^2 throughout,
+so that the weighted sum of costs is W2^2 for the exact plan.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def sinkhorn(
         epsilon: regularisation, in squared length.
         threshold: largest L1 error of the marginals that counts as converged.
         max_iterations: Sinkhorn iterations allowed.
-        dropped_mass: the smallest entries with at most this much mass together are not stored; the rest
-            is scaled back to mass 1, so the marginals are exact to about this much in L1.
+        dropped_mass: the smallest entries with at most this much mass together are not stored;
+            the rest is scaled back to mass 1, so the marginals are exact to about this much in L1.
 
     Raises:
         RuntimeError: not converged; the message gives the error reached and what to change.
@@ -139,9 +139,10 @@ def minibatch(
 ) -> Coupling:
     """The mean of exact plans between random blocks, for clouds too large for one exact plan.
 
-    In each round both clouds are cut at random into the same number of nearly equal blocks, and block b
-    of one is coupled exactly with block b of the other. Within a round every particle is used once; its
-    mass is that of its block, so marginals are uniform up to the unevenness of the blocks.
+    In each round both clouds are cut at random into the same number of nearly equal blocks,
+    and block b of one is coupled exactly with block b of the other. Within a round every
+    particle is used once; its mass is that of its block, so marginals are uniform up
+    to the unevenness of the blocks.
 
     Args:
         batch: largest number of particles in a block. rounds: number of random cuts averaged.

@@ -74,8 +74,8 @@ def fit_mixtures(
 
     Args:
         components: number of Gaussians; fewer than the particles of every train snapshot.
-        relative_floor: added to every covariance's diagonal, as a share of the snapshot's mean variance
-            per coordinate, so that no component collapses onto a few particles.
+        relative_floor: added to every covariance's diagonal, as a share of the snapshot's mean
+            variance per coordinate, so that no component collapses onto a few particles.
 
     Raises:
         ValueError: a snapshot has no more particles than components, or no extent.

@@ -4,8 +4,8 @@
 
 Its Wasserstein gradient flow is the law of
     dX = -grad(V + W * rho)(X) dt + sqrt(2 beta) dB.
-(jkonet_star eq. 10 writes the interaction without the 1/2 and its gradient without the 2; with the 1/2
-here both describe the same dynamics.)
+(jkonet_star eq. 10 writes the interaction without the 1/2 and its gradient without the 2;
+with the 1/2 here both describe the same dynamics.)
 
 Every function is written for one particle x: (d,) and the population as a cloud: (n, d).
 """
@@ -51,7 +51,9 @@ def first_variation(energy: Energy, x: Array, t: Array, cloud: Array, log_densit
 
 
 def drift(energy: Energy, x: Array, t: Array, cloud: Array) -> Array:
-    """-grad V(x, t) - mean_y grad W(x - y): (d,), length / time. The deterministic part of the SDE."""
+    """-grad V(x, t) - mean_y grad W(x - y): (d,), length / time. The
+    deterministic part of the SDE.
+    """
     value = -jax.grad(energy.potential)(x, t)
     if energy.interaction is not None:
         value = value - jnp.mean(jax.vmap(jax.grad(energy.interaction))(x[None, :] - cloud), axis=0)
@@ -68,7 +70,9 @@ def velocity(energy: Energy, x: Array, t: Array, cloud: Array, score: Array) -> 
 
 
 def noise_scale(energy: Energy, tau: Array) -> Array:
-    """Standard deviation of the noise of one Euler-Maruyama step of length tau: sqrt(2 tau beta)."""
+    """Standard deviation of the noise of one Euler-Maruyama step of length
+    tau: sqrt(2 tau beta).
+    """
     return jnp.sqrt(2 * tau * energy.beta)
 
 

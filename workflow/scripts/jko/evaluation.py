@@ -25,7 +25,7 @@ from jko.metrics import (
     symmetric_kl,
     w1,
 )
-from jko.prediction import Predictions, predict
+from jko.prediction import Predictions, noise_seed, one_step, rollout
 from jko.snapshots import Snapshots, Truth
 from jko.solvers import STEPS, Scheme
 
@@ -109,7 +109,7 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
     oracle: the true dynamics, by the Euler step that made the data; zero_energy: the error of the
     gradient of V = 0; and, where V alone drives the data, implicit_oracle: the error of the potential that
     meets the implicit condition of every step exactly, grad V_hat(x - tau grad V(x)) = grad V(x); where W
-    drives the data, even_oracle: the even part of W, for an energy holds no other.
+    drives the data, even_oracle: the even part of W, the only one that an energy of pairs holds.
     """
     intervals = range(len(snapshots.time) - 1)
     for s in range(len(snapshots.seed)):
@@ -133,11 +133,7 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
             yield from _cloud_numbers(snapshots, s, method, mode, "none", predicted, "ok")
         if snapshots.truth is not None:
             truth = true_energy(snapshots.truth)
-            oracle = predict(truth, snapshots, s, "explicit")
-            for mode, clouds in (
-                ("one_step", oracle.one_step["explicit"]),
-                ("rollout", oracle.rollout),
-            ):
+            for mode, clouds in _oracle(truth, snapshots, s).items():
                 yield from _cloud_numbers(snapshots, s, "oracle", mode, "explicit", clouds, "ok")
             yield from _gradient_numbers(snapshots, s, "zero_energy", "none", zero_energy(), "ok")
             if truth.interaction is None and truth.beta == 0:
@@ -183,6 +179,16 @@ def lost(predicted: np.ndarray, snapshots: Snapshots) -> str:
     if np.max(np.abs(predicted)) > _FAR * np.max(np.abs(snapshots.x)):
         return f"the prediction diverged, beyond {_FAR} times the extent of all snapshots"
     return ""
+
+
+def _oracle(truth: Energy, snapshots: Snapshots, s: int) -> dict[str, list[np.ndarray]]:
+    """Snapshots 1..K-1 predicted by the Euler steps that made the data: mode -> clouds."""
+    clouds, seed, time = snapshots.clouds(s, "test"), int(snapshots.seed[s]), snapshots.time
+    ahead = [
+        one_step(truth, clouds[k], time[k], tau, "explicit", noise_seed(seed, k))
+        for k, tau in enumerate(snapshots.tau)
+    ]
+    return {"one_step": ahead, "rollout": rollout(truth, clouds[0], time, "explicit", seed)}
 
 
 def _even(kernel: Callable[[Array], Array], z: Array) -> Array:

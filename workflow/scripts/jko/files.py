@@ -13,8 +13,8 @@ from pathlib import Path
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a unique temporary path beside ``path``; rename it to ``path`` if the block succeeds.
 
-    The suffix of ``path`` is kept, so that writers which choose a format by suffix still work. If the
-    block raises, the temporary file is removed and ``path`` is left as it was.
+    The suffix of ``path`` is kept, so that writers which choose a format by suffix still work.
+    If the block raises, the temporary file is removed and ``path`` is left as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

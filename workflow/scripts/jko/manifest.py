@@ -26,8 +26,8 @@ def of_fit(
     """The record of one fit.
 
     Args:
-        names: dataset and method. settings: of the method, the dataset and what was precomputed, each with
-            all defaults.
+        names: dataset and method. settings: of the method, the dataset and what was precomputed,
+            each with all defaults.
         inputs: name -> file that was learned from; its sha256 is recorded.
         seeds, status: the seeds and how each of them ended.
     """
@@ -52,7 +52,9 @@ def sha256(path: str | Path) -> str:
 
 
 def commit() -> str | None:
-    """The commit of the code, with "+" where tracked files differ from it; None outside a git checkout."""
+    """The commit of the code, with "+" where tracked files differ from it;
+    None outside a git checkout.
+    """
     folder = Path(__file__).parent
     command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+"]
     try:

@@ -12,8 +12,8 @@ from jax import Array
 class MLP(nn.Module):
     """Multi-layer perceptron: (d,) -> () or, with ``outputs``, (outputs,).
 
-    Two hidden layers of 64, with softplus for an energy (jkonet_star appendix C.5) and selu for a transport
-    map (ijkonet appendix C.4).
+    Two hidden layers of 64, with softplus for an energy (jkonet_star appendix C.5) and selu
+    for a transport map (ijkonet appendix C.4).
     """
 
     hidden: Sequence[int] = (64, 64)

@@ -2,9 +2,10 @@
 
     V(x, t) = scale v((x - center) / width [, t])    W(z) = scale w(z / width)    beta = scale b
 
-with v and w networks, w(z) = (net(z) + net(-z)) / 2 even as a kernel must be, and b = softplus(raw) >= 0.
-Lengths are in units of ``width`` and energies of ``scale`` (:mod:`jko.pairs`), so that the three terms of a
-population's gradient, grad V, grad W * rho and beta grad log rho, share one unit, scale / width.
+with v and w networks, w(z) = (net(z) + net(-z)) / 2 even as a kernel must be,
+and b = softplus(raw) >= 0. Lengths are in units of ``width`` and energies of ``scale``
+(:mod:`jko.pairs`), so that the three terms of a population's gradient, grad V, grad W * rho
+and beta grad log rho, share one unit, scale / width.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def init(
 
 
 def v(nets: Mapping, z: Array, t: Array) -> Array:
-    """v at z (d,) and t (), both standardised; 0 without the term. The network takes t if it has a place for it."""
+    """v at z (d,) and t (), both standardised; 0 without the term. The network takes t if
+    it has a place for it.
+    """
     if "potential" not in nets:
         return jnp.zeros((), z.dtype)
     inputs = nets["potential"]["params"]["Dense_0"]["kernel"].shape[0]

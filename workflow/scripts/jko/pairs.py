@@ -1,17 +1,19 @@
 """Coupled particles as a regression of the gradient: where it is asked for, and what it should be.
 
-For a pair (x, y) of the coupling of rho_k and rho_{k+1}, with tau the time between them, the first-order
-condition of a step under a potential is (jkonet_star eq. 9)
+For a pair (x, y) of the coupling of rho_k and rho_{k+1}, with tau the time between them,
+the first-order condition of a step under a potential is (jkonet_star eq. 9)
 
     implicit:  grad V(y, t_{k+1}) = -(y - x) / tau      (the JKO step)
     explicit:  grad V(x, t_k)     = -(y - x) / tau      (the Euler step)
 
-With an interaction or an entropy, grad V is joined by grad W * rho and beta grad log rho at the same point,
-under the snapshot that holds this point: :func:`places` and :func:`train_clouds` say which one it is.
+With an interaction or an entropy, grad V is joined by grad W * rho and beta grad
+log rho at the same point, under the snapshot that holds this point: :func:`places`
+and :func:`train_clouds` say which one it is.
 
 Methods learn in standardised units: coordinates and time of unit spread, and V scaled so that a
-unit gradient is a typical velocity. This changes no optimum without regularisation; it makes one learning
-rate, one ridge and one set of features serve all populations, whatever their units and tau.
+unit gradient is a typical velocity. This changes no optimum without regularisation;
+it makes one learning rate, one ridge and one set of features serve all populations,
+whatever their units and tau.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class Pairs(NamedTuple):
     """Points and wanted gradients.
 
     Attributes:
-        x: (..., d) point. t: (...) time. target: (..., d) wanted grad V. weight: (...) mass, mean 1.
+        x: (..., d) point. t: (...) time. target: (..., d) wanted grad V.
+            weight: (...) mass, mean 1.
     """
 
     x: Array
@@ -82,7 +85,8 @@ def units_of(pairs: Pairs, time: np.ndarray) -> dict[str, np.ndarray]:
 
     Returns:
         center (d,), width (): mean and root mean variance of the points. scale (): unit of V, width
-        times the root mean square velocity per coordinate. time_center, time_width (): mean and deviation of the snapshot times.
+        times the root mean square velocity per coordinate. time_center, time_width ():
+        mean and deviation of the snapshot times.
     """
     mass = pairs.weight / pairs.weight.sum()
     center = mass @ pairs.x
@@ -116,7 +120,8 @@ def in_units(pairs: Pairs, units: Mapping[str, np.ndarray]) -> Pairs:
 def places(
     snapshots: Snapshots, coupling: CoupledRows, s: int, scheme: Scheme
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The snapshot of the point of every coupled pair, and its place among the train particles there.
+    """The snapshot of the point of every coupled pair, and its place among the
+    train particles there.
 
     Returns:
         k, place: (p,) each, in the order of :func:`coupled_pairs`; the point is

@@ -35,7 +35,8 @@ def one_step(
     """
     n = len(cloud)
     if energy.interaction is None:
-        # Particles do not see each other: filled up to a power of two, clouds share compiled programs.
+        # Particles do not see each other: filled up to a power of two, clouds
+        # share compiled programs.
         size = 2 ** (max(n, largest) - 1).bit_length()
         cloud = np.pad(cloud, [(0, size - n), (0, 0)], mode="edge")
     start = jnp.asarray(cloud, jnp.float32)
@@ -53,7 +54,8 @@ def rollout(
 ) -> list[np.ndarray]:
     """The populations (n, d) at all times but the first, predicted from the cloud at time[0] alone.
 
-    Each interval is one step, seeded by ``seed`` and its number; ``largest`` as in :func:`one_step`.
+    Each interval is one step, seeded by ``seed`` and its number; ``largest``
+    as in :func:`one_step`.
     """
     clouds = []
     for k, tau in enumerate(np.diff(time)):
@@ -66,8 +68,8 @@ class Predictions(NamedTuple):
     """What one energy says of the test snapshots 1..K-1 of one seed.
 
     Attributes:
-        one_step: scheme -> K-1 clouds, each from the observed snapshot before it; a learned transport map
-            counts as the scheme "map".
+        one_step: scheme -> K-1 clouds, each from the observed snapshot before it; a learned
+            transport map counts as the scheme "map".
         rollout: K-1 clouds, from test snapshot 0 on, by the scheme that the learning assumed.
     """
 
@@ -82,10 +84,11 @@ def predict(
     scheme: Scheme,
     transport: Callable[[Array, Array], Array] | None = None,
 ) -> Predictions:
-    """Predict the test snapshots of the ``s``-th seed, one step ahead by both schemes and by T(x, k) if given.
+    """Predict the test snapshots of the ``s``-th seed, one step ahead by both schemes
+    and by T(x, k) if given.
 
-    A potential that depends on time is taken at the time for which ``scheme`` learned it on the interval,
-    whichever scheme predicts.
+    A potential that depends on time is taken at the time for which ``scheme`` learned it on
+    the interval, whichever scheme predicts.
     """
     clouds, seed = snapshots.clouds(s, "test"), int(snapshots.seed[s])
     largest = max(map(len, clouds[:-1]))
@@ -134,7 +137,8 @@ def potential_on_grid(
     """V at each time on a grid of the first two coordinates, the others held at ``rest``.
 
     Args:
-        time: (K,). grid_x, grid_y: (g,). rest: (d,), of which the coordinates from the third on count.
+        time: (K,). grid_x, grid_y: (g,). rest: (d,), of which the coordinates
+            from the third on count.
 
     Returns:
         (K, g, g), indexed [k, iy, ix].
@@ -169,10 +173,10 @@ def save(
 ) -> None:
     """Write what figures show of a fit to an npz file.
 
-    Arrays: seed (S,), time (K,), status (S,); grid_x, grid_y (g,) over all but the outermost particles of the
-    first seed, and potential (S, K, g, g) as in :func:`potential_on_grid`, NaN for a failed seed. With the predictions of
-    the ``first`` seed also predicted_k (n, d) for k = 1..K-1, one step ahead by ``scheme``, and rollout_k
-    (n, d) for k = 0..K-1.
+    Arrays: seed (S,), time (K,), status (S,); grid_x, grid_y (g,) over all but the outermost
+    particles of the first seed, and potential (S, K, g, g) as in :func:`potential_on_grid`,
+    NaN for a failed seed. With the predictions of the ``first`` seed also predicted_k (n, d)
+    for k = 1..K-1, one step ahead by ``scheme``, and rollout_k (n, d) for k = 0..K-1.
     """
     # Not the extremes: one particle that ran away would leave the others a single cell of the grid.
     shown = snapshots.x[snapshots.train[0] | snapshots.test[0]]
@@ -211,8 +215,8 @@ class Forecast(NamedTuple):
 def forecast(energy: Energy, snapshots: Snapshots, scheme: Scheme) -> Forecast:
     """All snapshots but the first from the whole first one, and one more step beyond the last.
 
-    The step beyond starts from the whole last observed snapshot, is as long as the last interval, and
-    holds a potential that depends on time at its last learned time.
+    The step beyond starts from the whole last observed snapshot, is as long as the last interval,
+    and holds a potential that depends on time at its last learned time.
     """
     time, tau = snapshots.time, snapshots.tau
     clouds = rollout(energy, snapshots.x[snapshots.snapshot == 0], time, scheme, seed=0)
@@ -229,8 +233,9 @@ def at_particles(
 ) -> tuple[np.ndarray, np.ndarray]:
     """V (n,) and drift (n, d) at every particle and its time; W acts within each whole snapshot.
 
-    A potential that depends on time is learned at the ends of the intervals by the implicit scheme and at
-    their starts by the explicit one; the first or the last snapshot takes the nearest learned time.
+    A potential that depends on time is learned at the ends of the intervals by the implicit
+    scheme and at their starts by the explicit one; the first or the last snapshot takes
+    the nearest learned time.
     """
     potential = np.empty(len(snapshots.x))
     flow = np.empty_like(snapshots.x)

@@ -76,7 +76,8 @@ def sections(
     columns: Sequence[str],
     by: Sequence[str] = (),
 ) -> str:
-    """A tidy table with a column `metric` as text: a wide table for each metric, and for each value of ``by``.
+    """A tidy table with a column `metric` as text: a wide table for each metric,
+    and for each value of ``by``.
 
     A value that is a word stands alone in the heading, a number behind the name of its column.
 

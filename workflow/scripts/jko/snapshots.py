@@ -1,4 +1,5 @@
-"""Population snapshots: unpaired clouds of one population at known times, with seeded train/test splits.
+"""Population snapshots: unpaired clouds of one population at known times,
+with seeded train/test splits.
 
 One file holds every seed of a dataset. A real dataset has one set of rows and one split per seed; a
 simulated one draws fresh rows for every seed, so that a row belongs to one seed only.
@@ -21,7 +22,9 @@ Part = Literal["train", "test"]
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """The energy that a simulation used, by registered names: V, W (None: no term) and beta >= 0."""
+    """The energy that a simulation used, by registered names: V,
+    W (None: no term) and beta >= 0.
+    """
 
     potential: str
     interaction: str | None
@@ -122,11 +125,13 @@ def split(
         time: (n,) time of each particle; its distinct values are the snapshots.
         seeds: the seeds; each gives its own split, with the same number of train rows per snapshot.
         train_fraction: share of each snapshot that trains, rounded down; the rest is the test part.
-        validation_fraction: share of each snapshot's train rows, rounded up, that is measured on in place of
-            the test rows, which then belong to neither part: settings can be chosen without them.
+        validation_fraction: share of each snapshot's train rows, rounded up,
+            that is measured on in place of the test rows, which then belong to neither part:
+            settings can be chosen without them.
 
     Raises:
-        ValueError: a snapshot leaves fewer than 2 particles to either part, or the input is not finite.
+        ValueError: a snapshot leaves fewer than 2 particles to either part,
+            or the input is not finite.
     """
     for name, value in (
         ("train_fraction", train_fraction),
@@ -178,7 +183,8 @@ def load(path: str | Path) -> Snapshots:
     """Read snapshots written by :func:`save`.
 
     Raises:
-        ValueError: the file is not an npz file, lacks a named array, or breaks a promise of Snapshots.
+        ValueError: the file is not an npz file, lacks a named array, or breaks
+            a promise of Snapshots.
     """
     try:
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:

@@ -18,8 +18,9 @@ _NEWTON_STEPS = 25
 _LENGTHS = 6
 # Particles whose Hessians are held at a time.
 _BLOCK_PARTICLES = 4096
-# Numbers in the displacements x - y that an interaction holds at a time; n^2 d may not fit.
-_BLOCK_NUMBERS = 2**20
+# Numbers in the displacements x - y that an interaction holds at a time; n^2 d may not fit, and a
+# network holds some hundred numbers for each of them.
+_BLOCK_NUMBERS = 2**17
 
 
 def euler_step(energy: Energy, key: Array, cloud: Array, t: Array, tau: Array) -> Array:
@@ -33,11 +34,7 @@ def euler_step(energy: Energy, key: Array, cloud: Array, t: Array, tau: Array) -
     Returns:
         (n, d) the population at time t + tau.
     """
-    n, d = cloud.shape
-    # Without an interaction no particle sees another one, and all of them move at once.
-    block = n if energy.interaction is None else min(n, max(1, _BLOCK_NUMBERS // (n * d)))
-    steps = jax.lax.map(lambda x: drift(energy, x, t, cloud), cloud, batch_size=block)  # (n, d)
-    return cloud + tau * steps + _noise(energy, key, cloud, tau)
+    return cloud + tau * _drifts(energy, cloud, t) + _noise(energy, key, cloud, tau)
 
 
 def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) -> Array:
@@ -87,38 +84,60 @@ def _norm(vector: Array) -> Array:
 
 
 def implicit_euler_step(
-    energy: Energy, key: Array, cloud: Array, t: Array, tau: Array, sweeps: int = 5
+    energy: Energy, key: Array, cloud: Array, t: Array, tau: Array, sweeps: int = 50
 ) -> Array:
     """One implicit step y = x - tau grad(V + W * rho')(y) with rho' the law of y, plus the noise.
 
     This is the JKO step of F without its entropy; the entropy acts as the noise sqrt(2 tau beta) n, as
-    in the explicit scheme. With an interaction, rho' is found by ``sweeps`` fixed-point sweeps.
+    in the explicit scheme. With an interaction, y is the fixed point of sweeps that take the force
+    f = (grad W * rho')(y) of the sweep before and the proximal point of V from x - tau f; they
+    contract where tau times the curvature of W * rho' is below 1.
 
     Args:
         cloud: (n, d) the population at time t. t, tau: () time and step; V is taken at t + tau.
+        sweeps: at most so many.
 
     Returns:
-        (n, d) the population at time t + tau.
+        (n, d) the population at time t + tau; NaN where the sweeps did not settle.
     """
+    block = min(len(cloud), _BLOCK_PARTICLES)
 
-    def field(population):
-        def potential(y):
-            value = energy.potential(y, t + tau)
-            if energy.interaction is not None:
-                value = value + jnp.mean(jax.vmap(energy.interaction)(y[None, :] - population))
-            return value
+    def potential(y):
+        return energy.potential(y, t + tau)
 
-        return potential
+    def proximal(start):
+        return jax.lax.map(lambda x: proximal_point(potential, x, tau), start, batch_size=block)
 
-    n, predicted = len(cloud), cloud
-    for _ in range(1 if energy.interaction is None else sweeps):
-        potential = field(predicted)
-        predicted = jax.lax.map(
-            lambda x, v=potential: proximal_point(v, x, tau),
-            cloud,
-            batch_size=min(n, _BLOCK_PARTICLES),
-        )
-    return predicted + _noise(energy, key, cloud, tau)
+    if energy.interaction is None:
+        return proximal(cloud) + _noise(energy, key, cloud, tau)
+    only_interaction = energy._replace(potential=_no_potential)
+
+    def sweep(state):
+        y, _, count = state
+        moved = proximal(cloud + tau * _drifts(only_interaction, y, t))
+        return moved, _norm(moved - y), count + 1
+
+    def unsettled(state):
+        y, change, count = state
+        return (change > 1e-4 * _norm(y - cloud)) & (count < sweeps)
+
+    y, change, _ = jax.lax.while_loop(
+        unsettled, sweep, (cloud, jnp.asarray(jnp.inf, cloud.dtype), jnp.int32(0))
+    )
+    settled = change <= 1e-2 * _norm(y - cloud)
+    return jnp.where(settled, y, jnp.nan) + _noise(energy, key, cloud, tau)
+
+
+def _no_potential(x: Array, t: Array) -> Array:
+    return jnp.zeros((), x.dtype)
+
+
+def _drifts(energy: Energy, cloud: Array, t: Array) -> Array:
+    """(n, d) drift of every particle, block by block where particles see each other."""
+    n, d = cloud.shape
+    # Without an interaction no particle sees another one, and all of them move at once.
+    block = n if energy.interaction is None else min(n, max(1, _BLOCK_NUMBERS // (n * d)))
+    return jax.lax.map(lambda x: drift(energy, x, t, cloud), cloud, batch_size=block)
 
 
 def _noise(energy: Energy, key: Array, cloud: Array, tau: Array) -> Array:

@@ -107,7 +107,7 @@ def run(
         state: pytree with leading axis S.
         data: pytree of arrays (S, P, ...); P is a multiple of ``batch``.
         keys: (S,) keys. epochs, batch: how many passes, and how many rows in each step.
-        loss_limit: a loss above it, or not finite, marks the seed as failed at that step. Other seeds
+        loss_limit: a loss larger in size, or not finite, marks the seed as failed at that step. Other seeds
             are not affected.
         shared: pytree with leading axis S, which every step sees whole.
         keep: epochs after which a copy of the state is kept.
@@ -168,7 +168,7 @@ def _epochs(carry, data, shared, keys, start, stop, *, update, batch, loss_limit
                 index, rows_of_step = inputs
                 part = jax.tree.map(lambda leaf: leaf[rows_of_step], data)
                 state, numbers = update(state, part, shared, jax.random.fold_in(epoch_key, index))
-                bad = ~(numbers["loss"] <= loss_limit)
+                bad = ~(jnp.abs(numbers["loss"]) <= loss_limit)
                 failed = jnp.where((failed < 0) & bad, number * steps + index, failed)
                 return (state, failed), numbers
 

@@ -5,12 +5,13 @@ A module has two functions:
     fit(problem, settings, report) -> Fit
     energy(params, settings) -> Energy
 
-``fit`` learns from the train rows of every seed; ``energy`` turns the parameters of one seed into an
-Energy. A method that also learns a transport map has a third, which gives T(x, k) or None:
+``fit`` learns from the train rows of every seed; ``energy`` turns the parameters of one seed into
+an Energy. A method that also learns a transport map has a third, which gives T(x, k) or None:
 
     transport(params, settings) -> Partial | None
 
-Evaluation and figures see only the Learned energy and map, and the scheme that predicts with the energy.
+Evaluation and figures see only the Learned energy and map, and the scheme that
+predicts with the energy.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Learned(NamedTuple):
 
     Attributes:
         energy: of the population.
-        transport: T(x, k), which takes a particle x (d,) of snapshot k () to snapshot k + 1; None for none.
+        transport: T(x, k), which takes a particle x (d,) of snapshot k ()
+            to snapshot k + 1; None for none.
     """
 
     energy: Energy

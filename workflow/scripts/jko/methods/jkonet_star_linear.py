@@ -7,17 +7,18 @@ sum_k E |J(p)^T theta + (y - x) / tau|^2 + ridge |theta|^2 is quadratic, and
 
 Features, in coordinates standardised by the train points (so that they stay of order one at any d):
 
-- monomials of total degree 1 to ``degree``. The paper takes powers per coordinate on a grid; a total
-  degree keeps the mixed terms and needs (d + degree choose degree) - 1 features: 14 at d = 2 and 125
-  at d = 5 for degree 4. Where that exceeds ``max_polynomials`` the degree is lowered until it fits
-  (at d = 50: degree 2, 1325 features); the log of the fit says so.
-- Gaussian bumps exp(-|x - c|^2 / sigma) around ``centers`` train points. The paper's grid of 10 points
-  per dimension has 10^d of them; centres drawn from the data lie where V is asked for at any d. sigma
-  is ``bump_width`` in units of the mean squared distance from a centre to the nearest other one.
+- monomials of total degree 1 to ``degree``. The paper takes powers per coordinate on a grid;
+  a total degree keeps the mixed terms and needs (d + degree choose degree) - 1 features:
+  14 at d = 2 and 125 at d = 5 for degree 4. Where that exceeds ``max_polynomials`` the degree
+  is lowered until it fits (at d = 50: degree 2, 1325 features); the log of the fit says so.
+- Gaussian bumps exp(-|x - c|^2 / sigma) around ``centers`` train points. The paper's grid
+  of 10 points per dimension has 10^d of them; centres drawn from the data lie where V is asked
+  for at any d. sigma is ``bump_width`` in units of the mean squared distance from a centre
+  to the nearest other one.
 
-``bump_widths`` and ``ridges`` are candidates; the pair with the smallest error in 5-fold cross-validation
-over the train pairs is taken. The equations are built and solved in float64; their rank and condition are
-reported.
+``bump_widths`` and ``ridges`` are candidates; the pair with the smallest error in 5-fold
+cross-validation over the train pairs is taken. The equations are built and solved in float64;
+their rank and condition are reported.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def features(basis: Mapping, z: Array) -> Array:
 
 
 def monomials(d: int, degree: int, most: int) -> np.ndarray:
-    """(p, degree) factors of every monomial of total degree 1..degree; index d stands for the factor 1.
+    """(p, degree) factors of every monomial of total degree 1..degree; index
+    d stands for the factor 1.
 
     The degree is lowered until there are at most ``most`` monomials, but never below 1.
     """
@@ -65,7 +67,9 @@ def monomials(d: int, degree: int, most: int) -> np.ndarray:
 
 
 def basis_of(z: np.ndarray, settings: Mapping, bump_width: float, seed: int) -> dict:
-    """The features of one seed: monomials by dimension, bumps around random train points z (n, d)."""
+    """The features of one seed: monomials by dimension, bumps around random
+    train points z (n, d).
+    """
     # Points that repeat would be centres without a gap between them.
     points = np.unique(z, axis=0)
     rng = np.random.default_rng([seed, _STREAM])
@@ -91,7 +95,9 @@ def energy(params: Mapping, settings: Mapping) -> Energy:
 
 
 class Quadratic(NamedTuple):
-    """The loss theta^T gram theta - 2 theta . moment + constant, as sums over pairs with total ``mass``."""
+    """The loss theta^T gram theta - 2 theta . moment + constant, as sums over
+    pairs with total ``mass``.
+    """
 
     gram: np.ndarray
     moment: np.ndarray
@@ -104,8 +110,8 @@ class Quadratic(NamedTuple):
     def minimiser(self, ridge: float) -> np.ndarray:
         """theta of (gram + level I) theta = moment, by Cholesky.
 
-        The level is ``ridge`` times the mean diagonal of gram, so that a ridge means the same for every
-        set of features.
+        The level is ``ridge`` times the mean diagonal of gram, so that a ridge means the same
+        for every set of features.
 
         Raises:
             LinAlgError: the equations are not finite, or singular in float64 at this ridge.
@@ -211,8 +217,8 @@ def solve(
 def choose(pairs: Pairs, settings: Mapping, seed: int) -> tuple[dict, float, Quadratic]:
     """The features, the ridge and the loss with the smallest cross-validated error on the pairs.
 
-    All pairs of a point stand in one fold: a point in several pairs must not vouch for itself. A candidate
-    whose equations cannot be solved is passed over.
+    All pairs of a point stand in one fold: a point in several pairs must not vouch for itself.
+    A candidate whose equations cannot be solved is passed over.
 
     Raises:
         LinAlgError: none of the candidates can be solved.

@@ -1,4 +1,6 @@
-"""Errors of several methods by dimension and number of particles, and on the way through the training."""
+"""Errors of several methods by dimension and number of particles, and on the
+way through the training.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,15 @@ _TICK = {"ls": "-", "lw": 1.2}
 def by_combination(
     errors: pd.DataFrame, progress: pd.DataFrame, methods: Mapping[str, Mapping]
 ) -> Figure:
-    """A column for each dimension and number of particles; rows of errors, the last one along the training.
+    """A column for each dimension and number of particles; rows of errors, the last
+    one along the training.
 
     Args:
-        errors: columns landscape, dimension, n_train, method, scheme, metric, mean, std. A method is drawn with
-            the scheme that it was learned with; V = 0, whose prediction is ``identity``, and the oracle as ticks.
-        progress: columns dimension, n_train, method, epoch, ratio, low, high; methods without rows have no line.
+        errors: columns landscape, dimension, n_train, method, scheme, metric, mean, std.
+            A method is drawn with the scheme that it was learned with; V = 0, whose prediction
+            is ``identity``, and the oracle as ticks.
+        progress: columns dimension, n_train, method, epoch, ratio, low, high; methods
+            without rows have no line.
         methods: {name: settings with `scheme`} of the methods to draw.
     """
     combinations = list(dict.fromkeys(errors[["dimension", "n_train"]].itertuples(index=False)))
@@ -89,7 +94,9 @@ def _where(table: pd.DataFrame, **wanted) -> pd.DataFrame:
 
 
 def _scale(axis: Axes, metric: str, errors: pd.DataFrame) -> None:
-    """Logarithmic; an excess has both signs, and is linear below the power of ten under its median."""
+    """Logarithmic; an excess has both signs, and is linear below the power
+    of ten under its median.
+    """
     if metric != "w1_excess":
         axis.set_yscale("log", nonpositive="clip")
         return

@@ -74,7 +74,8 @@ def by_landscape(
 
 
 def _at_edge(axis: Axes, y: int, text: str, before: int, colour: str) -> None:
-    """Say what a logarithmic axis has no place for: 0 at its left edge, a failure beyond its right one.
+    """Say what a logarithmic axis has no place for: 0 at its left edge,
+    a failure beyond its right one.
 
     Args:
         before: how many such words the landscape has already; they stand side by side.

@@ -14,7 +14,9 @@ _POINTS = 100
 
 
 def averaged(numbers: np.ndarray, count: int = _POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """Means over at most so many spans of equal length, and the last index of each; NaN spreads to its span."""
+    """Means over at most so many spans of equal length, and the last index of each;
+    NaN spreads to its span.
+    """
     stops = np.unique(np.linspace(0, len(numbers), min(count, len(numbers)) + 1).astype(int))
     spans = zip(stops[:-1], stops[1:], strict=True)
     return np.array([numbers[a:b].mean() for a, b in spans]), stops[1:] - 1
@@ -22,10 +24,12 @@ def averaged(numbers: np.ndarray, count: int = _POINTS) -> tuple[np.ndarray, np.
 
 @styled
 def gaps(histories: pd.DataFrame) -> Figure:
-    """The gap per epoch: a panel for each landscape, dimension and number of particles, a line for each seed.
+    """The gap per epoch: a panel for each landscape, dimension and number
+    of particles, a line for each seed.
 
     Args:
-        histories: columns landscape, dimension, n_train, method, seed, epoch, and gap where a training has one.
+        histories: columns landscape, dimension, n_train, method, seed, epoch, and gap
+            where a training has one.
 
     Raises:
         ValueError: no training has a gap.

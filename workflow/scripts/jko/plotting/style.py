@@ -93,8 +93,8 @@ def method_styles(methods: Mapping[str, Mapping], colour: str = "family") -> dic
 
     Args:
         methods: {name: settings with `scheme`, which it was learned with}.
-        colour: "scheme" where its contrast matters most, the marker then says the family; or "family" for
-            colour and marker, and the filling says the scheme.
+        colour: "scheme" where its contrast matters most, the marker then says the family;
+            or "family" for colour and marker, and the filling says the scheme.
     """
     schemes = list(dict.fromkeys(settings["scheme"] for settings in methods.values()))
     found = {}

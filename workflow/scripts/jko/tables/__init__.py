@@ -52,9 +52,9 @@ def order(
 ) -> list[tuple[str, str]]:
     """The (method, scheme of the prediction) pairs of a table, in the order of its rows.
 
-    Methods stand in config order, each with the scheme that it was learned for, an implicit one then
-    also with the explicit step, then with its own transport map, if these were measured; then the
-    references, with what was measured. What was not measured keeps its row.
+    Methods stand in config order, each with the scheme that it was learned for, an implicit one
+    then also with the explicit step, then with its own transport map, if these were measured;
+    then the references, with what was measured. What was not measured keeps its row.
 
     Args:
         methods: {name: settings}, where settings may hold `scheme`.

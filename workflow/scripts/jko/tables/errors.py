@@ -21,8 +21,9 @@ def per_seed(
 ) -> dict[tuple[str, str], tuple[pd.Series, dict[int, str]]]:
     """{(method, scheme): (one number per seed, reasons)} of one metric on one dataset.
 
-    The number is the mean over times; it is NaN, with a reason, where any time has none. Methods are all
-    there, references where they were measured; none at all where the metric was not measured.
+    The number is the mean over times; it is NaN, with a reason, where any time has none.
+    Methods are all there, references where they were measured; none at all where
+    the metric was not measured.
     """
     mode = MODES[metric]
     rows = select(metrics, dataset=dataset, mode=mode, metric=metric)
@@ -54,9 +55,9 @@ def of_dataset(
     """One metric on one dataset, in the units of the metric.
 
     Returns:
-        A row with method, scheme, metric and :data:`jko.tables.STATISTICS` for every method and every reference
-        that was measured; behind each w1, where there is an oracle, its excess over that of the same seed. None
-        where the metric was not measured.
+        A row with method, scheme, metric and :data:`jko.tables.STATISTICS` for every method
+        and every reference that was measured; behind each w1, where there is an oracle,
+        its excess over that of the same seed. None where the metric was not measured.
     """
     found = per_seed(metrics, dataset, metric, methods, references)
     oracle = next((numbers for (name, _), (numbers, _) in found.items() if name == "oracle"), None)
@@ -81,9 +82,9 @@ def of_datasets(
 ) -> pd.DataFrame:
     """Several metrics on several datasets.
 
-    w1 of one-step predictions and its excess over the oracle are in units of x, bw2_uvp of one-step predictions,
-    l2_uvp and l2_uvp_interaction of the energies in %. A metric has rows for the (method, scheme) pairs that
-    were measured, and for every method under its own scheme.
+    w1 of one-step predictions and its excess over the oracle are in units of x, bw2_uvp
+    of one-step predictions, l2_uvp and l2_uvp_interaction of the energies in %. A metric has rows
+    for the (method, scheme) pairs that were measured, and for every method under its own scheme.
 
     Args:
         keys: {dataset: {column: value}}, the columns that name a dataset in the table.

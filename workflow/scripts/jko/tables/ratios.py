@@ -22,18 +22,20 @@ def unpaired_over_paired(
 ) -> pd.DataFrame:
     """Unpaired error over paired error of every landscape (ijkonet table 2).
 
-    A seed's ratio is that of its two means over times; ``mean`` and ``std`` are over the ratios of the seeds
-    that both datasets have, so that ``std`` says how far a ratio from one run can be trusted. ``paired`` and
-    ``unpaired`` are the means over the same seeds, and give the ratio of means to who prefers it: where a
-    paired error is near zero in one seed, that ratio is the smaller one. Which seed meets which does not
-    matter to the means, as the two datasets draw their particles independently.
+    A seed's ratio is that of its two means over times; ``mean`` and ``std`` are over
+    the ratios of the seeds that both datasets have, so that ``std`` says how far a ratio from
+    one run can be trusted. ``paired`` and ``unpaired`` are the means over the same seeds,
+    and give the ratio of means to who prefers it: where a paired error is near zero in one seed,
+    that ratio is the smaller one. Which seed meets which does not matter to the means,
+    as the two datasets draw their particles independently.
 
     Args:
         keys: {dataset: {landscape, pairing}}.
         names: metrics, of those in :data:`jko.tables.errors.MODES`.
 
     Returns:
-        Columns landscape, method, scheme, metric, paired, unpaired, then :data:`jko.tables.STATISTICS`.
+        Columns landscape, method, scheme, metric, paired, unpaired, then
+        :data:`jko.tables.STATISTICS`.
 
     Raises:
         ValueError: a landscape lacks one of its two datasets, or a metric was not measured on one.

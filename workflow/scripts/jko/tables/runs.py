@@ -47,11 +47,12 @@ def summary(
 def benchmarks(
     tasks: Sequence[str], phases: Sequence[str | Path], runs: Sequence[str | Path]
 ) -> pd.DataFrame:
-    """Seconds and memory of tasks: their whole processes over all runs, and the parts of the last run.
+    """Seconds and memory of tasks: their whole processes over all runs,
+    and the parts of the last run.
 
     Args:
-        tasks: names. phases: for each a JSON file {part: seconds}. runs: for each Snakemake's benchmark
-            file, with columns s and max_rss (MB) and one row per run.
+        tasks: names. phases: for each a JSON file {part: seconds}. runs: for each Snakemake's
+            benchmark file, with columns s and max_rss (MB) and one row per run.
 
     Returns:
         Columns task, phase, median_s, min_s, max_s, runs, max_rss_mb; ``process`` is the whole job.

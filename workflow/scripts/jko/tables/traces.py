@@ -35,17 +35,17 @@ def stacked(files: Iterable[tuple[Mapping, str | Path]]) -> pd.DataFrame:
 def relative(traces: pd.DataFrame, by: Sequence[str], metric: str = "l2_uvp") -> pd.DataFrame:
     """An error along the trainings, each relative to the first epoch at which it was taken.
 
-    The geometric mean over the seeds of a landscape, then over the landscapes: a ratio of 1/2 in one and of
-    2 in another cancel. Every point of a line is of the same trainings: epochs are those that all of them
-    have, and a training that has no positive number at one of them is left out.
+    The geometric mean over the seeds of a landscape, then over the landscapes: a ratio of 1/2 in
+    one and of 2 in another cancel. Every point of a line is of the same trainings: epochs are those
+    that all of them have, and a training that has no positive number at one of them is left out.
 
     Args:
         traces: columns of `by`, landscape, method, seed, epoch, metric, value.
         by: columns that tell the lines of a method apart.
 
     Returns:
-        Columns of `by`, method, epoch, ratio, low and high (least and greatest of the landscapes), n and
-        n_failed (trainings that are in the line, and that are not).
+        Columns of `by`, method, epoch, ratio, low and high (least and greatest of the landscapes),
+        n and n_failed (trainings that are in the line, and that are not).
     """
     keys, table = [*by, "method"], []
     rows = traces[traces["metric"] == metric] if len(traces) else pd.DataFrame(columns=keys)
