@@ -434,8 +434,8 @@ def relative_error(function, gradient, points: np.ndarray) -> float:
 
 
 def test_potential_and_beta_are_found_from_gaussians():
-    """V = (x - 3)^2 / 2 and beta: the implicit step of N(m, s^2) has s'
-    (1 + tau) - tau beta / s' = s.
+    """V = (x - 3)^2 / 2 and beta: the implicit step of N(m, s^2)
+    has s' (1 + tau) - tau beta / s' = s.
     """
     tau, beta, steps = 0.4, 0.5, 3
     mean, std = [0.0], [1.0]

@@ -322,8 +322,8 @@ def test_a_column_of_combinations_shows_own_schemes_ticks_and_failures():
     np.testing.assert_allclose(dots(bures, look["mlp_explicit"]), [[1.0, 1e-3]])
     crosses = [line.get_xydata() for line in bures.lines if line.get_marker() == "x"]
     np.testing.assert_allclose(crosses, [[[0.0, 1.0]]])
-    # V = 0 is the row identity of a prediction, 1, and zero_energy of an energy,
-    # 100; the oracle has 10.
+    # V = 0 is the row identity of a prediction, 1, and zero_energy of an energy, 100;
+    # the oracle has 10.
     for axis, heights in ((excess, [1, 1]), (bures, [1, 1, 10, 10]), (gradient, [100, 100])):
         segments = np.concatenate([lines.get_segments() for lines in ticks(axis)])
         np.testing.assert_allclose(segments[:, 0, 1], heights)

@@ -16,8 +16,8 @@ KEYS = {
 
 
 def metrics() -> pd.DataFrame:
-    """l2_uvp at two times: paired 2, 4, 0 and unpaired 6, 20, 8, 8 for seeds 0 to
-    3; seed 4 failed once.
+    """l2_uvp at two times: paired 2, 4, 0 and unpaired 6, 20, 8, 8
+    for seeds 0 to 3; seed 4 failed once.
     """
     rows = []
     for pairing, values in (("paired", [2.0, 4.0, 0.0]), ("unpaired", [6.0, 20.0, 8.0, 8.0])):

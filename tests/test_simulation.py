@@ -77,8 +77,8 @@ def test_ornstein_uhlenbeck_mean_and_variance(pairing):
 
 
 def test_the_scheme_is_euler_maruyama_to_the_last_moment():
-    # The recursion by hand: m' = (1 - tau) m + tau, s' = (1 - tau)^2 s + 2 tau
-    # beta, at a coarse tau.
+    # The recursion by hand: m' = (1 - tau) m + tau, s' = (1 - tau)^2 s + 2 tau beta,
+    # at a coarse tau.
     n, tau, beta = 50_000, 0.5, 0.3
     clouds = simulate(
         jax.random.key(1),

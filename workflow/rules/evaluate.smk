@@ -17,7 +17,7 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime=60,
+        runtime=240,
     params:
         method=method_settings,
         code=method_code("evaluate"),

@@ -12,8 +12,8 @@ rule couple:
         "../../envs/jko.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=8000,
+        runtime=600,
     params:
         coupling=lookup(dpath="couplings/{coupling}", within=config),
         code=code("couple"),

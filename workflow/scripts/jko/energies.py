@@ -51,8 +51,8 @@ def first_variation(energy: Energy, x: Array, t: Array, cloud: Array, log_densit
 
 
 def drift(energy: Energy, x: Array, t: Array, cloud: Array) -> Array:
-    """-grad V(x, t) - mean_y grad W(x - y): (d,), length / time. The
-    deterministic part of the SDE.
+    """-grad V(x, t) - mean_y grad W(x - y): (d,), length / time.
+    The deterministic part of the SDE.
     """
     value = -jax.grad(energy.potential)(x, t)
     if energy.interaction is not None:

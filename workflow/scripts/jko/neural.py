@@ -41,8 +41,8 @@ def init(
 
 
 def v(nets: Mapping, z: Array, t: Array) -> Array:
-    """v at z (d,) and t (), both standardised; 0 without the term. The network takes t if
-    it has a place for it.
+    """v at z (d,) and t (), both standardised; 0 without the term. The network takes t
+    if it has a place for it.
     """
     if "potential" not in nets:
         return jnp.zeros((), z.dtype)

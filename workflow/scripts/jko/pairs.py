@@ -6,8 +6,8 @@ the first-order condition of a step under a potential is (jkonet_star eq. 9)
     implicit:  grad V(y, t_{k+1}) = -(y - x) / tau      (the JKO step)
     explicit:  grad V(x, t_k)     = -(y - x) / tau      (the Euler step)
 
-With an interaction or an entropy, grad V is joined by grad W * rho and beta grad
-log rho at the same point, under the snapshot that holds this point: :func:`places`
+With an interaction or an entropy, grad V is joined by grad W * rho and
+beta grad log rho at the same point, under the snapshot that holds this point: :func:`places`
 and :func:`train_clouds` say which one it is.
 
 Methods learn in standardised units: coordinates and time of unit spread, and V scaled so that a

@@ -22,8 +22,8 @@ Part = Literal["train", "test"]
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """The energy that a simulation used, by registered names: V,
-    W (None: no term) and beta >= 0.
+    """The energy that a simulation used, by registered names:
+    V, W (None: no term) and beta >= 0.
     """
 
     potential: str

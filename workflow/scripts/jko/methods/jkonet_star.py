@@ -7,8 +7,8 @@ For every pair (x, y) of the coupling of rho_k and rho_{k+1}, at its point p of 
 
 is zero; the loss is the sum over the intervals of E |r|^2 under the coupling.
 The point is y and the snapshot rho_{k+1} in the paper's implicit condition,
-x and rho_k in the explicit one (:mod:`jko.pairs`). ``terms`` says which of V,
-W (both MLPs; V may depend on time, remark 3.3) and beta are learned:
+x and rho_k in the explicit one (:mod:`jko.pairs`). ``terms`` says which of
+V, W (both MLPs; V may depend on time, remark 3.3) and beta are learned:
 
 - (grad W * rho)(p) is the mean of grad W(p - q) over the other train particles q of the snapshot.
   Each step draws two independent sets of ``partners`` from them and takes r_1 . r_2, whose mean
@@ -20,11 +20,12 @@ W (both MLPs; V may depend on time, remark 3.3) and beta are learned:
 Of the terms only the sum is observed, and only where particles were:
 
 - V and W are known up to constants, and W at the distances between particles of one snapshot.
-- V and W differ by how the pull at a place changes with the population around it. Adding
-  a |z|^2 / 2 to W and taking a |x - c|^2 / 2 off V changes r by a (c - mean of the population)
-  only: the motion of the mean decides, direction by direction, and where particles of several
-  snapshots meet. The sampling error of the means, divided by tau, counts as such a motion:
-  of few snapshots drawn independently, V + W * rho is learned far better than either of the two.
+- V and W differ by how the pull at a place changes with the population around it.
+  Adding a |z|^2 / 2 to W and taking a |x - c|^2 / 2 off V changes r by
+  a (c - mean of the population) only: the motion of the mean decides, direction by direction,
+  and where particles of several snapshots meet. The sampling error of the means,
+  divided by tau, counts as such a motion: of few snapshots drawn independently,
+  V + W * rho is learned far better than either of the two.
 - beta log rho of a stationary population is one more potential; that of Gaussians of one covariance
   is one more quadratic W. beta inherits the error of the density.
 - V(x, t) can be W * rho + beta log rho at every t: with ``time_varying`` only
@@ -137,8 +138,8 @@ def rows_of(problem: Problem, settings: Mapping, s: int, pairs: Pairs, units: Ma
 def scores(
     density: SnapshotMixtures, snapshots: Snapshots, s: int, k: np.ndarray, place: np.ndarray
 ) -> np.ndarray:
-    """grad log rho_k at the train particles that :func:`jko.pairs.places`
-    names: (p, d), 1 / length.
+    """grad log rho_k at the train particles that :func:`jko.pairs.places` names:
+    (p, d), 1 / length.
     """
     found = np.empty((len(k), snapshots.dimension), np.float32)
     for q in np.unique(k):

@@ -55,8 +55,8 @@ def features(basis: Mapping, z: Array) -> Array:
 
 
 def monomials(d: int, degree: int, most: int) -> np.ndarray:
-    """(p, degree) factors of every monomial of total degree 1..degree; index
-    d stands for the factor 1.
+    """(p, degree) factors of every monomial of total degree 1..degree;
+    index d stands for the factor 1.
 
     The degree is lowered until there are at most ``most`` monomials, but never below 1.
     """

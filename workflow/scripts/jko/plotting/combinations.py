@@ -37,8 +37,8 @@ _TICK = {"ls": "-", "lw": 1.2}
 def by_combination(
     errors: pd.DataFrame, progress: pd.DataFrame, methods: Mapping[str, Mapping]
 ) -> Figure:
-    """A column for each dimension and number of particles; rows of errors, the last
-    one along the training.
+    """A column for each dimension and number of particles; rows of errors,
+    the last one along the training.
 
     Args:
         errors: columns landscape, dimension, n_train, method, scheme, metric, mean, std.
