@@ -176,7 +176,7 @@ LONG = {"steps": 400, "batch": 200, "learning_rate": 3e-3, "map_learning_rate": 
 
 @pytest.mark.parametrize("scheme", ["implicit", "explicit"])
 def test_the_game_finds_a_quadratic_potential_by_either_scheme(scheme):
-    """V = a |x - 1|^2 / 2 moves x - 1 to (x - 1) / (1 + tau a), or by an explicit step to (1 - tau a) (x - 1)."""
+    """V = a |x - 1|^2 / 2 divides x - 1 by 1 + tau a, or multiplies it by 1 - tau a."""
     a, tau = 2.0, 0.1
     factor = 1 / (1 + tau * a) if scheme == "implicit" else 1 - tau * a
     data, coupling = followed(lambda x, k: 1 + factor * (x - 1), n=400, steps=3, tau=tau)

@@ -206,7 +206,7 @@ def candidates_of(config: Mapping, search: str) -> dict[str, dict]:
 
 
 def method_settings(config: Mapping, method: str, dataset: str) -> dict:
-    """Settings of a method on a dataset: its own, with those under `overrides` for this dataset over them."""
+    """Settings of a method on a dataset: its own, under those of its `overrides` for the dataset."""
     settings = {
         key: value for key, value in config["methods"][method].items() if key != "overrides"
     }

@@ -1,7 +1,7 @@
 """The long table of errors of a fit, and of the references that need no learning.
 
-One row for each seed, mode, scheme, metric and time. A number that could not be computed is NaN, with the
-reason beside it.
+One row for each seed, mode, scheme, metric and time. A number that could not be computed is NaN,
+with the reason beside it.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def evaluate_fit(
 ) -> Iterator[Number]:
     """Errors of one fit on the test rows of every seed, by ``workers`` threads.
 
-    One-step-ahead is reported for both schemes and for a learned map; the rollout and the errors of the
-    gradients for the scheme that the learning assumed.
+    One-step-ahead is reported for both schemes and for a learned map; the rollout and the errors of
+    the gradients for the scheme that the learning assumed.
     """
     found = [predicted.one_step for predicted in predictions if predicted is not None]
     names = dict.fromkeys([*STEPS, *(name for steps in found for name in steps)])
@@ -104,11 +104,13 @@ def evaluate_fit(
 def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
     """Errors of what needs no learning, on the test rows of every seed.
 
-    sampling_floor: train snapshot k + 1, subsampled to the size of test snapshot k. identity: nothing
-    moves. mean_shift: test snapshot k moved by the difference of the train means. For simulations also
+    sampling_floor: train snapshot k + 1, subsampled to the size of test snapshot k. identity:
+    nothing moves. mean_shift: test snapshot k moved by the difference of the train means. For
+    simulations also
     oracle: the true dynamics, by the Euler step that made the data; zero_energy: the error of the
-    gradient of V = 0; and, where V alone drives the data, implicit_oracle: the error of the potential that
-    meets the implicit condition of every step exactly, grad V_hat(x - tau grad V(x)) = grad V(x); where W
+    gradient of V = 0; and, where V alone drives the data, implicit_oracle: the error of the
+    potential that meets the implicit condition of every step exactly, grad V_hat(x - tau grad V(x))
+    = grad V(x); where W
     drives the data, even_oracle: the even part of W, the only one that an energy of pairs holds.
     """
     intervals = range(len(snapshots.time) - 1)
@@ -198,7 +200,7 @@ def _even(kernel: Callable[[Array], Array], z: Array) -> Array:
 def _gradient_numbers(
     snapshots: Snapshots, s: int, method: str, scheme: str, energy: Energy | None, reason: str
 ) -> Iterator[Number]:
-    """L2-UVP of each interval, of V and where there is a true W of W; without an energy, NaN and the reason."""
+    """L2-UVP of each interval, of V and of a true W; without an energy, NaN and the reason."""
     truth = true_energy(snapshots.truth)
     errors = {"l2_uvp": l2_uvp}
     if truth.interaction is not None:
@@ -242,8 +244,10 @@ def trace(
     status: Sequence[str],
     scheme: Scheme,
 ) -> pd.DataFrame:
-    """Columns seed, epoch, metric, value, reason: the mean over times of the errors of the gradients, after each
-    epoch that was kept; no rows where the true energy is not known.
+    """Errors of the gradients after each epoch that was kept, each the mean over times.
+
+    Returns:
+        Columns seed, epoch, metric, value, reason; no rows where the true energy is not known.
     """
     rows = []
     for epoch, energies in sorted(kept.items()) if snapshots.truth is not None else ():

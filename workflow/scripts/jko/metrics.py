@@ -1,7 +1,7 @@
 """Errors between two clouds, and between two energies.
 
-EMD is W1 with Euclidean cost; W1, W2 and W2^2 are three numbers. Clouds have uniform weights, may have
-unequal sizes and are never truncated.
+EMD is W1 with Euclidean cost; W1, W2 and W2^2 are three numbers. Clouds have uniform weights, may
+have unequal sizes and are never truncated.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def symmetric_kl(x: np.ndarray, y: np.ndarray, neighbours: int = 5) -> float:
     """SymKL = KL(p|q) + KL(q|p) of the laws p, q of two clouds x (n, d), y (m, d), in nats.
 
     Each by the nearest-neighbour estimate of Wang, Kulkarni and Verdu (2009),
-    KL(p|q) = d mean_i log(s_i / r_i) + log(m / (n - 1)), with r_i and s_i the distances from x_i to its
-    ``neighbours``-th neighbour among the other x and among y. It is biased at these sizes: compare it with
-    the value of the sampling floor, not with zero. NaN where neighbours coincide.
+    KL(p|q) = d mean_i log(s_i / r_i) + log(m / (n - 1)), with r_i and s_i the distances from x_i to
+    its ``neighbours``-th neighbour among the other x and among y. It is biased at these sizes:
+    compare it with the value of the sampling floor, not with zero. NaN where neighbours coincide.
     """
     tree_x, tree_y = cKDTree(x), cKDTree(y)
 
@@ -132,7 +132,7 @@ def _mean_force(energy: Energy, x: Array, cloud: Array) -> Array:
 def l2_uvp_interaction(
     energy: Energy, truth: Energy, cloud: np.ndarray, next_cloud: np.ndarray, t: float, tau: float
 ) -> float:
-    """As :func:`l2_uvp`, for grad W * rho_{k+1}: W itself is known only up to what the population feels."""
+    """As :func:`l2_uvp`, for grad W * rho_{k+1}, which is all that a population feels of W."""
     gap = float(_interaction_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32)))
     variance = float(np.trace(_covariance(cloud)))
     return 100 * tau**2 * gap / variance if variance > 0 else float("nan")
@@ -150,9 +150,9 @@ def _implicit_gap(truth: Energy, cloud: Array, t: Array, tau: Array) -> Array:
 def implicit_l2_uvp(truth: Energy, cloud: np.ndarray, t: float, tau: float) -> float:
     """L2-UVP of one interval, in %, of what meets the implicit condition on explicit steps exactly.
 
-    The data move by y = x - tau grad V(x); the condition of the JKO step asks for the gradient (x - y) / tau
-    at y, which is grad V(x) and not grad V(y). So the scheme alone costs
-    100 tau^2 E_{rho_k} |grad V(x - tau grad V(x)) - grad V(x)|^2 / Var(rho_k).
+    The data move by y = x - tau grad V(x); the condition of the JKO step asks for the gradient (x -
+    y) / tau at y, which is grad V(x) and not grad V(y). So the scheme alone costs 100 tau^2
+    E_{rho_k} |grad V(x - tau grad V(x)) - grad V(x)|^2 / Var(rho_k).
 
     Args:
         truth: an energy of V alone. cloud: (n, d) rho_k. t: its time. tau: length of the step.

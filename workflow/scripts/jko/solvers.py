@@ -41,9 +41,9 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
     """A local minimiser y of V(y) + |y - x|^2 / (2 tau), reached downhill from x: y = x - tau grad V(y).
 
     Newton steps with the Hessian's eigenvalues taken by absolute value, so that each is a descent
-    direction where V is not convex, and with shorter steps to choose from, so that the objective never rises. Ends when
-    no step lowers the objective or its gradient, when a step is a 1e-5th of the way from x, or after 25
-    steps.
+    direction where V is not convex, and with shorter steps to choose from, so that the objective
+    never rises. Ends when no step lowers the objective or its gradient, when a step is a 1e-5th of
+    the way from x, or after 25 steps.
 
     Args:
         potential: V for y (d,). x: (d,). tau: ().
@@ -88,10 +88,10 @@ def implicit_euler_step(
 ) -> Array:
     """One implicit step y = x - tau grad(V + W * rho')(y) with rho' the law of y, plus the noise.
 
-    This is the JKO step of F without its entropy; the entropy acts as the noise sqrt(2 tau beta) n, as
-    in the explicit scheme. With an interaction, y is the fixed point of sweeps that take the force
-    f = (grad W * rho')(y) of the sweep before and the proximal point of V from x - tau f; they
-    contract where tau times the curvature of W * rho' is below 1.
+    This is the JKO step of F without its entropy; the entropy acts as the noise sqrt(2 tau beta) n,
+    as in the explicit scheme. With an interaction, y is the fixed point of sweeps that take the
+    force f = (grad W * rho')(y) of the sweep before and the proximal point of V from x - tau f;
+    they contract where tau times the curvature of W * rho' is below 1.
 
     Args:
         cloud: (n, d) the population at time t. t, tau: () time and step; V is taken at t + tau.

@@ -69,7 +69,7 @@ def gradient_update(loss: Callable, optimizer: optax.GradientTransformation) -> 
 def adam(
     learning_rate: float, steps: int, schedule: str, clip: float, b1: float = 0.9, b2: float = 0.999
 ) -> optax.GradientTransformation:
-    """Adam behind a clip of the global norm; the rate is constant, or falls to zero as a half cosine."""
+    """Adam behind a clip of the global norm; the rate is constant or falls as a half cosine."""
     rate = learning_rate
     if schedule == "cosine":
         rate = optax.cosine_decay_schedule(learning_rate, steps)
@@ -102,13 +102,13 @@ def run(
     """Apply ``update`` to shuffled batches for a number of epochs, for all seeds at once.
 
     Args:
-        update: (state, batch, shared, key) -> (state, numbers), written for one seed; the numbers are by
-            name, and "loss" is among them.
+        update: (state, batch, shared, key) -> (state, numbers), written for one seed; the numbers
+            are by name, and "loss" is among them.
         state: pytree with leading axis S.
         data: pytree of arrays (S, P, ...); P is a multiple of ``batch``.
         keys: (S,) keys. epochs, batch: how many passes, and how many rows in each step.
-        loss_limit: a loss larger in size, or not finite, marks the seed as failed at that step. Other seeds
-            are not affected.
+        loss_limit: a loss larger in size, or not finite, marks the seed as failed at that step.
+            Other seeds are not affected.
         shared: pytree with leading axis S, which every step sees whole.
         keep: epochs after which a copy of the state is kept.
         report: receives a line of progress about every twentieth of the way.
@@ -192,7 +192,8 @@ def checkpoints(epochs: int, count: int) -> list[int]:
 def seed_keys(seeds: np.ndarray) -> Array:
     """(S,) keys of a training, one for each seed.
 
-    A simulation draws its particles from ``jax.random.key(seed)``; a training must not share its numbers.
+    A simulation draws its particles from ``jax.random.key(seed)``; a training must not share its
+    numbers.
     """
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
     return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, _TRAINING)

@@ -5,25 +5,27 @@ The JKO step of the true energy is minimised by the next snapshot. For any energ
     G(F) = sum_k min_T [F(T#rho_k) + E_{rho_k} |x - T(x)|^2 / (2 tau_k)] - F(rho_{k+1})
            - W2^2(rho_k, rho_{k+1}) / (2 tau_k)
 
-is therefore at most zero, and zero for the true one. Between samples, W2^2 is larger than between the
-populations, and the gap of the true energy as much smaller. Two players find it: a transport map T(x, k)
-descends the bracket, ``map_steps`` steps of Adam for each one by which the energy ascends the gap. The
-terms of F:
+is therefore at most zero, and zero for the true one. Between samples, W2^2 is larger than between
+the populations, and the gap of the true energy as much smaller. Two players find it: a transport
+map T(x, k) descends the bracket, ``map_steps`` steps of Adam for each one by which the energy
+ascends the gap. The terms of F:
 
 - V: E V(T(x)) - E V(y), with x from rho_k and y from rho_{k+1}.
-- W: half the mean of W over pairs of *different* particles of a batch, a U-statistic. The V-statistic, which
-  also pairs each particle with itself, has the mean (1 - 1/m) of it plus W(0) / (2m) for a batch of m; W(0)
-  cancels in the gap. ``diagonal`` takes that one instead, for comparison.
-- beta int rho log rho = -beta H, with H(T#rho) = H(rho) + E log|det grad T| (eq. 13); the entropies H of the
-  snapshots are estimated once, by nearest neighbours.
+- W: half the mean of W over pairs of *different* particles of a batch, a U-statistic. The
+  V-statistic, which also pairs each particle with itself, has the mean (1 - 1/m) of it plus W(0) /
+  (2m) for a batch of m; W(0) cancels in the gap. ``diagonal`` takes that one instead, for
+  comparison.
+- beta int rho log rho = -beta H, with H(T#rho) = H(rho) + E log|det grad T| (eq. 13); the entropies
+  H of the snapshots are estimated once, by nearest neighbours.
 
-``scheme: explicit`` plays the game backwards in time: an explicit step y = x - tau grad V(x) is the implicit step
-x = y + tau grad V(x) of -F from rho_{k+1} to rho_k, so that for -F and reversed snapshots the same gap is zero. An
-explicit step of the entropy is ill-posed, as the heat equation backwards is; this scheme has no entropy.
+``scheme: explicit`` plays the game backwards in time: an explicit step y = x - tau grad V(x) is the
+implicit step x = y + tau grad V(x) of -F from rho_{k+1} to rho_k, so that for -F and reversed
+snapshots the same gap is zero. An explicit step of the entropy is ill-posed, as the heat equation
+backwards is; this scheme has no entropy.
 
-All is standardised (:mod:`jko.neural`). With h_k = tau_k speed / width, a typical displacement in standardised units,
-the map is T(z, k) = z + h_k u(z, t_k) with one network u for all intervals, and the bracket divided by the unit
-of energy is v(T) + h_k |u|^2 / 2.
+All is standardised (:mod:`jko.neural`). With h_k = tau_k speed / width, a typical displacement in
+standardised units, the map is T(z, k) = z + h_k u(z, t_k) with one network u for all intervals, and
+the bracket divided by the unit of energy is v(T) + h_k |u|^2 / 2.
 """
 
 from __future__ import annotations
@@ -70,8 +72,8 @@ class Intervals(NamedTuple):
     """What is known of the K-1 intervals of one seed, in standardised units.
 
     Attributes:
-        h: (K-1,) step lengths. start, end: (K-1,) times. entropy: (K,) H of the snapshots, 0 without the
-            entropy term. cost: () sum of W2^2 / (2 h) over the intervals.
+        h: (K-1,) step lengths. start, end: (K-1,) times. entropy: (K,) H of the snapshots, 0
+            without the entropy term. cost: () sum of W2^2 / (2 h) over the intervals.
     """
 
     h: Array
@@ -100,14 +102,15 @@ class Bracket(NamedTuple):
 
 
 def velocity(net: Mapping, z: Array, t: Array) -> Array:
-    """u(z, t): (d,), the displacement in units of h, of the particle z (d,) of the snapshot at time t."""
+    """u(z, t): (d,), the displacement in units of h of a particle z (d,) of the snapshot at t."""
     return apply_mlp(net, jnp.append(z, t), z.size, nn.selu)
 
 
 def log_det(net: Mapping, z: Array, t: Array, h: Array, estimate: str, key: Array) -> Array:
     """log|det grad T| at z (d,), exact or by a series of traces.
 
-    hutchinson: tr log(I + h A) = sum_m (-1)^(m+1) tr((h A)^m) / m with A = grad u, traces by Rademacher vectors;
+    hutchinson: tr log(I + h A) = sum_m (-1)^(m+1) tr((h A)^m) / m with A = grad u, traces by
+    Rademacher vectors;
     it is for maps near the identity: cut after eight terms, its error is of order |h A|^9.
     """
 
@@ -199,7 +202,8 @@ def update_of(
     """``map_steps`` steps of the map on batches of its own, then one of the energy.
 
     The numbers: loss of the energy, -F(T#rho) + F of the observed; map_loss, the gap
-    without its constant after the map's last step; both per interval and h. gap: G / (sum of W2^2 / (2 h)), on the energy's batch.
+    without its constant after the map's last step; both per interval and h. gap: G / (sum of W2^2 /
+    (2 h)), on the energy's batch.
     """
 
     def map_loss(net, nets, batch, known, key):
@@ -309,8 +313,8 @@ def standardised(
 ) -> tuple[Clouds, Intervals, dict]:
     """The clouds in so many rows, the intervals and the units of the ``s``-th seed.
 
-    The speed is that of the Bures distances between neighbouring snapshots: it needs no coupling, and its
-    sampling noise is of order (d / n)^(1/2) width per step.
+    The speed is that of the Bures distances between neighbouring snapshots: it needs no coupling,
+    and its sampling noise is of order (d / n)^(1/2) width per step.
     """
     snapshots = problem.snapshots
     clouds = snapshots.clouds(s, "train")
@@ -333,7 +337,7 @@ def standardised(
         report(f"seed {snapshots.seed[s]}: entropies of the standardised snapshots {found}")
 
     rng = np.random.default_rng([int(snapshots.seed[s]), _STREAM])
-    # An order of its own for each snapshot: no use is made of which rows belong together in paired data.
+    # An order of its own for each snapshot: paired data do not tell which rows belong together.
     places = [np.resize(rng.permutation(len(cloud)), rows) for cloud in clouds]
     copies = [
         np.bincount(place, minlength=len(cloud))[place] for place, cloud in zip(places, clouds)
@@ -359,8 +363,9 @@ def energy(params: Mapping, settings: Mapping) -> Energy:
 
 
 def transport(params: Mapping, settings: Mapping) -> Partial | None:
-    """T(x, k), which takes a particle x (d,) of snapshot k to snapshot k + 1; None for the explicit scheme,
-    whose map goes back in time.
+    """T(x, k), which takes a particle x (d,) of snapshot k to snapshot k + 1.
+
+    None for the explicit scheme, whose map goes back in time.
     """
     return Partial(_transported, params) if settings["scheme"] == "implicit" else None
 
