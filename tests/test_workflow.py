@@ -119,6 +119,7 @@ def test_all_makes_every_output(finished):
     assert set(metrics["dataset"]) == {"flowers_paired", "flowers_unpaired"}
     learned = {"jkonet_star", "jkonet_star_linear_explicit"}
     references = {"sampling_floor", "identity", "mean_shift", "oracle", "zero_energy"}
+    references |= {"implicit_oracle"}
     assert set(metrics["method"]) == learned | references
     # A number is there, or the reason why not.
     assert (metrics["value"].isna() == metrics["reason"].notna()).all()
