@@ -31,7 +31,8 @@ KEY = jax.random.key(5)
 def game(**changes):
     """Settings, and random networks of the energy and the map."""
     settings = settings_of("ijkonet", map_hidden=[8, 8], partners=6, **changes)
-    nets, net = ijkonet.init(KEY, 2, settings)
+    nets = neural.init(KEY, 2, settings["terms"], settings["time_varying"], settings["hidden"])
+    net = ijkonet.init_map(KEY, 2, settings["map_hidden"])
     return settings, nets, net
 
 
@@ -120,7 +121,7 @@ def test_a_particle_that_fills_two_rows_is_no_partner_of_itself():
 
 @pytest.mark.parametrize("d", [1, 2, 10, 50])
 def test_log_det_of_the_map(d):
-    net = ijkonet.init(KEY, d, settings_of("ijkonet", map_hidden=[16, 16]))[1]
+    net = ijkonet.init_map(KEY, d, [16, 16])
     # Larger than at the start, so that the determinant is far from 1.
     net = jax.tree.map(lambda leaf: 3 * leaf, net)
     z, t, h = jnp.asarray(rng.normal(size=d), jnp.float32), jnp.float32(0.3), jnp.float32(0.2)
@@ -137,7 +138,7 @@ def test_log_det_of_the_map(d):
 
 def test_the_estimate_of_log_det_has_the_exact_one_as_its_mean():
     d = 10
-    net = ijkonet.init(KEY, d, settings_of("ijkonet", map_hidden=[16, 16]))[1]
+    net = ijkonet.init_map(KEY, d, [16, 16])
     net = jax.tree.map(lambda leaf: 2 * leaf, net)
     z, t, h = jnp.asarray(rng.normal(size=d), jnp.float32), jnp.float32(0.3), jnp.float32(0.2)
     estimates = jax.vmap(lambda key: log_det(net, z, t, h, "hutchinson", key))(

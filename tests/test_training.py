@@ -58,7 +58,7 @@ def test_the_loop_is_the_one_written_by_hand():
     losses = np.zeros((EPOCHS, ROWS // BATCH))
     for epoch in range(EPOCHS):
         key = jax.random.fold_in(KEYS[1], epoch)
-        order = np.asarray(jax.random.permutation(key, ROWS)).reshape(-1, BATCH)
+        order = np.asarray(training.shuffled(key, ROWS)).reshape(-1, BATCH)
         assert sorted(order.ravel()) == list(range(ROWS))
         for index, part in enumerate(order):
             batch = (jnp.asarray(X[1, part]), jnp.asarray(Y[1, part]))
@@ -103,7 +103,7 @@ def test_a_loss_that_is_no_number_marks_its_seed_and_step_and_no_other():
     bad[1, 7, 0] = np.nan
     healthy, _ = train()
     hurt, lines = train(data=(jnp.asarray(bad), jnp.asarray(Y)))
-    order = np.asarray(jax.random.permutation(jax.random.fold_in(KEYS[1], 0), ROWS))
+    order = np.asarray(training.shuffled(jax.random.fold_in(KEYS[1], 0), ROWS))
     step = int(np.flatnonzero(order == 7)[0]) // BATCH
     assert hurt.failed_step.tolist() == [-1, step, -1]
     assert hurt.status() == ["ok", f"diverged at step {step}", "ok"]
@@ -182,3 +182,14 @@ def test_checkpoints_go_from_the_first_to_the_last_epoch_in_equal_ratios():
     assert training.checkpoints(100, 3) == [1, 10, 100]
     assert training.checkpoints(2, 5) == [1, 2]
     assert training.checkpoints(100, 0) == []
+
+
+@pytest.mark.parametrize("rows", [1, 2, 6, 250])
+def test_a_shuffle_holds_every_row_once_and_every_place_is_as_likely(rows):
+    keys = jax.random.split(jax.random.key(0), 2000)
+    orders = np.asarray(jax.vmap(lambda key: training.shuffled(key, rows))(keys))  # (2000, rows)
+    assert (np.sort(orders, axis=1) == np.arange(rows)).all()
+    # The mean place of a row over 2000 shuffles, within five standard errors.
+    places = np.argsort(orders, axis=1).mean(axis=0)
+    spread = np.sqrt((rows**2 - 1) / 12 / len(keys))
+    np.testing.assert_allclose(places, (rows - 1) / 2, atol=5 * spread + 1e-12)

@@ -5,8 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
+
+
+@jax.custom_jvp
+def softplus(x: Array) -> Array:
+    """log(1 + exp(x)), elementwise, with the logistic function as its derivative.
+
+    A gradient of V is made of this derivative alone. That of `jax.nn.softplus`, taken through its logaddexp,
+    costs several exponentials more at every unit, and they are most of a training step.
+    """
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals, tangents):
+    (x,), (change,) = primals, tangents
+    return softplus(x), change * jax.nn.sigmoid(x)
 
 
 class MLP(nn.Module):
@@ -18,7 +35,7 @@ class MLP(nn.Module):
 
     hidden: Sequence[int] = (64, 64)
     outputs: int | None = None
-    activation: Callable[[Array], Array] = nn.softplus
+    activation: Callable[[Array], Array] = softplus
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -32,7 +49,7 @@ def apply_mlp(
     net: Mapping,
     x: Array,
     outputs: int | None = None,
-    activation: Callable[[Array], Array] = nn.softplus,
+    activation: Callable[[Array], Array] = softplus,
 ) -> Array:
     """The MLP with the given parameters at x (d,); its widths are those of the parameters."""
     layers = net["params"]

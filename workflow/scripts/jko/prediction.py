@@ -14,7 +14,7 @@ from jax import Array
 from jko.energies import Energy, drift
 from jko.files import atomic_path
 from jko.snapshots import Snapshots
-from jko.solvers import STEPS, Scheme, step
+from jko.solvers import BLOCK_PARTICLES, STEPS, Scheme, step
 
 _STREAM = 4
 
@@ -35,9 +35,8 @@ def one_step(
     """
     n = len(cloud)
     if energy.interaction is None:
-        # Particles do not see each other: filled up to a power of two, clouds
-        # share compiled programs.
-        size = 2 ** (max(n, largest) - 1).bit_length()
+        # Particles do not see each other: filled up to whole blocks, clouds share compiled programs.
+        size = -(-max(n, largest) // BLOCK_PARTICLES) * BLOCK_PARTICLES
         cloud = np.pad(cloud, [(0, size - n), (0, 0)], mode="edge")
     start = jnp.asarray(cloud, jnp.float32)
     moved = step(energy, jax.random.key(seed), start, jnp.float32(t), jnp.float32(tau), scheme)
@@ -92,22 +91,16 @@ def predict(
     """
     clouds, seed = snapshots.clouds(s, "test"), int(snapshots.seed[s])
     largest = max(map(len, clouds[:-1]))
-    steps = {}
-    for name in STEPS:
+
+    def ahead(name: Scheme, k: int) -> np.ndarray:
         # An explicit step takes V at its start, an implicit one at its end.
         shift = {"explicit": 0, "implicit": 1}[scheme] - {"explicit": 0, "implicit": 1}[name]
-        steps[name] = [
-            one_step(
-                energy,
-                clouds[k],
-                snapshots.time[k] + shift * tau,
-                tau,
-                name,
-                noise_seed(seed, k),
-                largest,
-            )
-            for k, tau in enumerate(snapshots.tau)
-        ]
+        tau, noise = snapshots.tau[k], noise_seed(seed, k)
+        t = snapshots.time[k] + shift * tau
+        return one_step(energy, clouds[k], t, tau, name, noise, largest)
+
+    intervals = range(len(snapshots.tau))
+    steps = {name: [ahead(name, k) for k in intervals] for name in STEPS}
     if transport is not None:
         steps["map"] = [transported(transport, cloud, k) for k, cloud in enumerate(clouds[:-1])]
     far = rollout(energy, clouds[0], snapshots.time, scheme, seed, largest)

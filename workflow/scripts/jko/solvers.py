@@ -16,8 +16,9 @@ Scheme = Literal["explicit", "implicit"]
 
 _NEWTON_STEPS = 25
 _LENGTHS = 6
-# Particles whose Hessians are held at a time.
-_BLOCK_PARTICLES = 4096
+# Particles whose proximal points are sought together: a block ends with its slowest particle, and a few
+# of them take five times as long as the others.
+BLOCK_PARTICLES = 32
 # Numbers in the displacements x - y that an interaction holds at a time; n^2 d may not fit, and a
 # network holds some hundred numbers for each of them.
 _BLOCK_NUMBERS = 2**17
@@ -100,7 +101,7 @@ def implicit_euler_step(
     Returns:
         (n, d) the population at time t + tau; NaN where the sweeps did not settle.
     """
-    block = min(len(cloud), _BLOCK_PARTICLES)
+    block = min(len(cloud), BLOCK_PARTICLES)
 
     def potential(y):
         return energy.potential(y, t + tau)

@@ -48,7 +48,16 @@ from jko.metrics import bures_w2_squared
 from jko.methods import Fit, Problem
 from jko.networks import MLP, apply_mlp
 from jko.pairs import standardise
-from jko.training import GradientState, Update, adam, checkpoints, descend, run, seed_keys
+from jko.training import (
+    GradientState,
+    Update,
+    adam,
+    checkpoints,
+    descend,
+    first_state,
+    run,
+    seed_keys,
+)
 
 # Terms of the series of log|det| and random vectors of each of its traces.
 _SERIES, _PROBES = 8, 1
@@ -270,12 +279,18 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     of_energy = adam(rate, steps, schedule, settings["clip"])
     of_map = adam(map_rate, steps * settings["map_steps"], schedule, np.inf, b1=0.5, b2=0.9)
     start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(seed_keys(snapshots.seed))
-    nets, net = jax.vmap(lambda key: init(key, snapshots.dimension, settings))(start_keys)
+    options = settings["terms"], settings["time_varying"], settings["hidden"]
     trained = run(
         update_of(settings, of_energy, of_map),
         Players(
-            GradientState(nets, jax.vmap(of_energy.init)(nets)),
-            GradientState(net, jax.vmap(of_map.init)(net)),
+            first_state(
+                lambda key: neural.init(key, snapshots.dimension, *options), of_energy, start_keys
+            ),
+            first_state(
+                lambda key: init_map(key, snapshots.dimension, settings["map_hidden"]),
+                of_map,
+                start_keys,
+            ),
         ),
         data,
         batch_keys,
@@ -295,17 +310,12 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     return Fit(params_of(trained.state), trained.status(), trained.history(snapshots.seed), kept)
 
 
-def init(key: Array, dimension: int, settings: Mapping) -> tuple[Mapping, Mapping]:
-    """Random networks of the energy and of the map, whose last layer is small: near the identity."""
-    nets = neural.init(
-        key, dimension, settings["terms"], settings["time_varying"], settings["hidden"]
-    )
-    hidden = settings["map_hidden"]
+def init_map(key: Array, dimension: int, hidden: Sequence[int]) -> Mapping:
+    """A random network of the map, whose last layer is small: near the identity."""
     net = MLP(hidden, dimension, nn.selu).init(jax.random.fold_in(key, 2), jnp.zeros(dimension + 1))
-    last = net["params"][f"Dense_{len(hidden)}"]
-    return nets, {
-        "params": net["params"] | {f"Dense_{len(hidden)}": last | {"kernel": 0.1 * last["kernel"]}}
-    }
+    name = f"Dense_{len(hidden)}"
+    last = net["params"][name]
+    return {"params": net["params"] | {name: last | {"kernel": 0.1 * last["kernel"]}}}
 
 
 def standardised(

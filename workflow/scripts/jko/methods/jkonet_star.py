@@ -53,6 +53,7 @@ from jko.training import (
     GradientState,
     adam,
     checkpoints,
+    first_state,
     gradient_update,
     pad_rows,
     run,
@@ -190,10 +191,11 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         settings["clip"],
     )
     options = terms, settings["time_varying"], settings["hidden"]
-    nets = jax.vmap(lambda key: neural.init(key, snapshots.dimension, *options))(start_keys)
     trained = run(
         gradient_update(partial(loss, partners=settings["partners"]), optimizer),
-        GradientState(nets, jax.vmap(optimizer.init)(nets)),
+        first_state(
+            lambda key: neural.init(key, snapshots.dimension, *options), optimizer, start_keys
+        ),
         data,
         batch_keys,
         epochs=settings["epochs"],
