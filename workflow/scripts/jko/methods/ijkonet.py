@@ -99,15 +99,11 @@ class Players(NamedTuple):
     map: GradientState
 
 
-class Bracket(NamedTuple):
-    """F of the moved and of the observed snapshots, and the transport, each summed over the intervals.
-
-    moved + transport - observed is the gap without its constant, in units of the energy.
-    """
+class Moved(NamedTuple):
+    """F of the moved snapshots, and the transport, each summed over the intervals, in units of the energy."""
 
     moved: Array
     transport: Array
-    observed: Array
 
 
 def velocity(net: Mapping, z: Array, t: Array) -> Array:
@@ -141,39 +137,51 @@ def log_det(net: Mapping, z: Array, t: Array, h: Array, estimate: str, key: Arra
     return jnp.mean(jax.vmap(trace)(probes))
 
 
-def bracket(
+def moved_terms(
     nets: Mapping, net: Mapping, batch: Clouds, known: Intervals, settings: Mapping, key: Array
-) -> Bracket:
-    """The terms of the gap on a batch; the particles of one snapshot serve as start and as end."""
-    first = jax.tree.map(lambda leaf: leaf[:, :-1], batch)
-    second = jax.tree.map(lambda leaf: leaf[:, 1:], batch)
-    entropies, times = (known.entropy[:-1], known.entropy[1:]), (known.start, known.end)
-    forward = settings["scheme"] == "implicit"
-    order = slice(None) if forward else slice(None, None, -1)
-    (source, goal), (before, after), (start, end) = (
-        pair[order] for pair in ((first, second), entropies, times)
-    )
-    keys = jax.random.split(key, len(known.h))
+) -> Moved:
+    """What the gap holds of the snapshots that the map moves, on a batch.
 
-    def interval(source, goal, before, after, start, end, h, key):
+    moved + transport - :func:`observed_energy` is the gap without its constant.
+    """
+    forward = settings["scheme"] == "implicit"
+    # Backwards in time the snapshots change their roles, and the energy is -F.
+    sign = 1 if forward else -1
+    source = jax.tree.map(lambda leaf: leaf[:, :-1] if forward else leaf[:, 1:], batch)
+    before = known.entropy[:-1] if forward else known.entropy[1:]
+    start, end = (known.start, known.end) if forward else (known.end, known.start)
+
+    def interval(source, before, start, end, h, key):
         mass = source.weight / jnp.sum(source.weight)  # (m,)
         u = jax.vmap(velocity, in_axes=(None, 0, None))(net, source.z, start)  # (m, d)
         transport = mass @ jnp.sum(u**2, axis=1) * h / 2
         moved = energy_of(nets, Clouds(source.z + h * u, source.weight), end, settings)
-        observed = energy_of(nets, goal, end, settings)
         if "entropy" in nets:
             over = jax.vmap(log_det, in_axes=(None, 0, None, None, None, 0))
             each = jax.random.split(key, len(u))
             grown = before + mass @ over(net, source.z, start, h, settings["log_det"], each)
             moved = moved - neural.b(nets) * grown
-            observed = observed - neural.b(nets) * after
-        # Backwards in time, the energy is -F.
-        sign = 1 if forward else -1
-        return Bracket(sign * moved, transport, sign * observed)
+        return Moved(sign * moved, transport)
 
-    over_intervals = jax.vmap(interval, in_axes=(1, 1, 0, 0, 0, 0, 0, 0))
-    terms = over_intervals(source, goal, before, after, start, end, known.h, keys)
+    keys = jax.random.split(key, len(known.h))
+    terms = jax.vmap(interval, in_axes=(1, 0, 0, 0, 0, 0))(
+        source, before, start, end, known.h, keys
+    )
     return jax.tree.map(jnp.sum, terms)
+
+
+def observed_energy(nets: Mapping, batch: Clouds, known: Intervals, settings: Mapping) -> Array:
+    """F of the observed snapshots that the map aims at, summed over the intervals, on a batch."""
+    forward = settings["scheme"] == "implicit"
+    sign = 1 if forward else -1
+    goal = jax.tree.map(lambda leaf: leaf[:, 1:] if forward else leaf[:, :-1], batch)
+    entropy = known.entropy[1:] if forward else known.entropy[:-1]
+    times = known.end if forward else known.start
+
+    def interval(goal, entropy, t):
+        return energy_of(nets, goal, t, settings) - neural.b(nets) * entropy
+
+    return sign * jnp.sum(jax.vmap(interval, in_axes=(1, 0, 0))(goal, entropy, times))
 
 
 def energy_of(nets: Mapping, cloud: Clouds, t: Array, settings: Mapping) -> Array:
@@ -210,20 +218,19 @@ def update_of(
 ) -> Update:
     """``map_steps`` steps of the map on batches of its own, then one of the energy.
 
-    The numbers: loss of the energy, -F(T#rho) + F of the observed; map_loss, the gap
-    without its constant after the map's last step; both per interval and h. gap: G / (sum of W2^2 /
-    (2 h)), on the energy's batch.
+    The numbers are of the energy's batch. loss: of the energy, -F(T#rho) + F of the observed;
+    map_loss: the gap without its constant; both per interval and h. gap: G / (sum of W2^2 / (2 h)).
     """
 
     def map_loss(net, nets, batch, known, key):
-        terms = bracket(nets, net, batch, known, settings, key)
-        # The observed part is no matter of the map; with it the constant of V cancels.
-        return (terms.moved + terms.transport - terms.observed) / jnp.sum(known.h)
+        terms = moved_terms(nets, net, batch, known, settings, key)
+        return (terms.moved + terms.transport) / jnp.sum(known.h)
 
     def energy_loss(nets, net, batch, known, key):
-        terms = bracket(nets, net, batch, known, settings, key)
-        gap = (terms.moved + terms.transport - terms.observed) / known.cost - 1
-        return (terms.observed - terms.moved) / jnp.sum(known.h), gap
+        moved, transport = moved_terms(nets, net, batch, known, settings, key)
+        observed = observed_energy(nets, batch, known, settings)
+        h, left = jnp.sum(known.h), moved + transport - observed
+        return (observed - moved) / h, {"map_loss": left / h, "gap": left / known.cost - 1}
 
     def update(players: Players, batch: Clouds, shared: tuple[Clouds, Intervals], key: Array):
         data, known = shared
@@ -233,19 +240,18 @@ def update_of(
             key_rows, key_probes = jax.random.split(key)
             rows = jax.random.randint(key_rows, (settings["batch"],), 0, len(data.z))
             drawn = jax.tree.map(lambda leaf: leaf[rows], data)
-            value, gradient = jax.value_and_grad(map_loss)(
+            gradient = jax.grad(map_loss)(
                 state.params, players.energy.params, drawn, known, key_probes
             )
-            return descend(state, gradient, of_map), value
+            return descend(state, gradient, of_map), None
 
         keys = jax.random.split(key_map, settings["map_steps"])
-        map_state, values = jax.lax.scan(step, players.map, keys)
-        (loss, gap), gradient = jax.value_and_grad(energy_loss, has_aux=True)(
+        map_state, _ = jax.lax.scan(step, players.map, keys)
+        (loss, numbers), gradient = jax.value_and_grad(energy_loss, has_aux=True)(
             players.energy.params, map_state.params, batch, known, key_energy
         )
         energy_state = descend(players.energy, gradient, of_energy)
-        numbers = {"loss": loss, "map_loss": values[-1], "gap": gap}
-        return Players(energy_state, map_state), numbers
+        return Players(energy_state, map_state), {"loss": loss} | numbers
 
     return update
 
