@@ -46,6 +46,7 @@ ORDER = (
     "simulation",
     "pairs",
     "neural",
+    "halves",
     "metrics",
     "prediction",
     "evaluation",

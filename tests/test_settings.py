@@ -228,8 +228,8 @@ MALFORMED = {
     ),
     "unknown key of a dataset": (
         put("datasets/cells/seed", 3),
-        "config datasets/cells: unknown key 'seed'; allowed: kind, n_dims, path, seeds, source, "
-        "standardise, train_fraction, validation_fraction",
+        "config datasets/cells: unknown key 'seed'; allowed: kind, learned_fraction, n_dims, path, seeds, "
+        "source, standardise, train_fraction, validation_fraction",
     ),
     "missing key of a dataset": (
         without("datasets/own/time_key"),

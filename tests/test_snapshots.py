@@ -131,6 +131,31 @@ def test_a_split_that_cannot_be_made_says_why():
         snapshots.split(x, np.append(time[:-1], np.nan), [0], 0.5)
 
 
+def test_a_part_of_the_train_rows_leaves_the_test_rows_as_they_are():
+    rng = np.random.default_rng(0)
+    x, time = rng.normal(size=(60, 2)), np.repeat([0.0, 1.0], 30)
+    whole = snapshots.split(x, time, [0, 1], 0.6)
+    part = snapshots.split(x, time, [0, 1], 0.6, learned_fraction=0.5)
+    np.testing.assert_array_equal(part.test, whole.test)
+    assert (part.train <= whole.train).all()
+    for s, k in np.ndindex(2, 2):
+        assert len(whole.rows(s, "train", k)) == 18 and len(part.rows(s, "train", k)) == 9
+
+
+def test_exchanged_snapshots_are_measured_on_train_rows_of_the_sizes_of_the_test():
+    rng = np.random.default_rng(0)
+    x, time = rng.normal(size=(60, 2)), np.repeat([0.0, 1.0], 30)
+    data = snapshots.split(x, time, [0, 1], 0.6)
+    found = snapshots.exchanged(data)
+    assert (found.test <= data.train).all() and not (found.test & data.test).any()
+    for s, k in np.ndindex(2, 2):
+        assert len(found.rows(s, "test", k)) == len(data.rows(s, "test", k)) == 12
+    with pytest.raises(
+        ValueError, match=r"snapshot 0 \(time 0\) has 12 train and 18 test particles"
+    ):
+        snapshots.exchanged(snapshots.split(x, time, [0], 0.4))
+
+
 def test_a_file_that_is_not_whole_names_itself_and_the_defect(tmp_path):
     path = tmp_path / "snapshots.npz"
     snapshots.save(observed(), path)

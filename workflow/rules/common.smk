@@ -267,7 +267,7 @@ def experiment_columns(name, **columns):
         if lacking:
             raise WorkflowError(
                 f"config experiments/{name} has the dataset {dataset!r} without {lacking[0]}; "
-                f"its tables are of simulated datasets that have {' and '.join(columns.values())}"
+                f"its tables are of datasets that have {' and '.join(columns.values())}"
             )
         found[dataset] = {column: entry[key] for column, key in columns.items()}
     return found

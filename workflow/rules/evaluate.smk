@@ -25,6 +25,28 @@ rule evaluate:
         "../scripts/evaluate.py"
 
 
+rule evaluate_train:
+    input:
+        snapshots="results/{dataset}/snapshots.npz",
+        fit="results/{dataset}/{method}/fit.msgpack",
+        manifest="results/{dataset}/{method}/manifest.json",
+    output:
+        metrics="results/{dataset}/{method}/train_metrics.tsv",
+    log:
+        "results/logs/evaluate_train/{dataset}-{method}.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        method=method_settings,
+        code=method_code("evaluate_train"),
+    script:
+        "../scripts/evaluate_train.py"
+
+
 rule evaluate_references:
     input:
         snapshots="results/{dataset}/snapshots.npz",

@@ -26,7 +26,7 @@ rule table_embryoid:
     log:
         "results/logs/table_{table}.log",
     wildcard_constraints:
-        table="embryoid|ijkonet_table1",
+        table="embryoid|embryoid_static|ijkonet_table1",
     conda:
         "../../envs/jko.yaml"
     threads: 1
@@ -95,6 +95,34 @@ use rule table_potentials as table_ijkonet_fig2 with:
             "index": ["method", "scheme"],
             "columns": ["landscape"],
             "by": ["dimension", "n_train"],
+        },
+        code=code("table_errors"),
+
+
+use rule table_potentials as table_embryoid_causes with:
+    input:
+        metrics=[
+            *experiment_metrics("embryoid_causes"),
+            *experiment_files("embryoid_causes", "train_metrics.tsv"),
+        ],
+    output:
+        tsv=report(
+            "results/tables/embryoid_causes.tsv",
+            caption="../report/table_embryoid_causes.rst",
+            category="Embryoid body cells",
+        ),
+        md="results/tables/embryoid_causes.md",
+    log:
+        "results/logs/table_embryoid_causes.log",
+    params:
+        datasets=experiment_columns("embryoid_causes", learned_fraction="learned_fraction"),
+        metrics=["w1", "w1_train"],
+        methods=experiment_method_settings("embryoid_causes"),
+        references=["sampling_floor", "mean_shift"],
+        layout={
+            "index": ["method", "scheme"],
+            "columns": ["learned_fraction"],
+            "by": [],
         },
         code=code("table_errors"),
 

@@ -1,4 +1,4 @@
-"""Rules table_potentials and table_ijkonet_fig2 to _fig4: errors on simulated landscapes."""
+"""Rules table_potentials, table_embryoid_causes and table_ijkonet_fig2 to _fig4: errors per dataset and method."""
 
 from jko import readable, tables
 from jko.tables import errors

@@ -18,6 +18,10 @@ import numpy as np
 from jko.files import atomic_path
 
 Part = Literal["train", "test"]
+# What a split of observed particles may be told, beside the seeds.
+FRACTIONS = ("train_fraction", "validation_fraction", "learned_fraction")
+# Seeds the choice of train rows to measure on apart from every other use of a dataset's seeds.
+_STREAM = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +121,7 @@ def split(
     seeds: Sequence[int],
     train_fraction: float,
     validation_fraction: float | None = None,
+    learned_fraction: float = 1,
 ) -> Snapshots:
     """Split observed particles at random within each snapshot, once per seed.
 
@@ -128,6 +133,8 @@ def split(
         validation_fraction: share of each snapshot's train rows, rounded up,
             that is measured on in place of the test rows, which then belong to neither part:
             settings can be chosen without them.
+        learned_fraction: share of each snapshot's train rows, rounded up, that stays in the train part;
+            the others belong to neither part, so that the same test rows tell what more data would bring.
 
     Raises:
         ValueError: a snapshot leaves fewer than 2 particles to either part,
@@ -139,6 +146,8 @@ def split(
     ):
         if value is not None and not 0 < value < 1:
             raise ValueError(f"{name} is {value}; it must lie between 0 and 1")
+    if not 0 < learned_fraction <= 1:
+        raise ValueError(f"learned_fraction is {learned_fraction}; it must be above 0, at most 1")
     if not np.all(np.isfinite(time)):
         raise ValueError(
             f"times must be finite numbers, found {time[~np.isfinite(time)][:3].tolist()}"
@@ -153,7 +162,7 @@ def split(
             learnt, measured = np.split(rows, [int(train_fraction * len(rows))])
             if validation_fraction is not None:
                 learnt, measured = np.split(learnt, [int((1 - validation_fraction) * len(learnt))])
-            train[s, learnt] = True
+            train[s, learnt[: int(np.ceil(learned_fraction * len(learnt)))]] = True
             test[s, measured] = True
     return Snapshots(
         x=np.asarray(x, dtype=np.float64),
@@ -163,6 +172,28 @@ def split(
         train=train,
         test=test,
     )
+
+
+def exchanged(snapshots: Snapshots) -> Snapshots:
+    """The snapshots with as many train rows to be measured on as there were test rows.
+
+    Errors on them are of what was learned from; at the same sizes, sampling adds as much to them
+    as to the errors on the test rows.
+
+    Raises:
+        ValueError: a snapshot has fewer train than test rows.
+    """
+    test = np.zeros_like(snapshots.test)
+    for s, k in np.ndindex(len(snapshots.seed), len(snapshots.time)):
+        rows, size = snapshots.rows(s, "train", k), len(snapshots.rows(s, "test", k))
+        if len(rows) < size:
+            raise ValueError(
+                f"snapshot {k} (time {snapshots.time[k]:g}) has {len(rows)} train and {size} test particles under "
+                f"seed {snapshots.seed[s]}; errors on train particles need as many of them"
+            )
+        rng = np.random.default_rng([int(snapshots.seed[s]), k, _STREAM])
+        test[s, rng.choice(rows, size, replace=False)] = True
+    return dataclasses.replace(snapshots, train=snapshots.test, test=test)
 
 
 _ARRAYS = ("x", "snapshot", "time", "seed", "train", "test")

@@ -31,6 +31,7 @@ the bracket divided by the unit of energy is v(T) + h_k |u|^2 / 2.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -41,12 +42,12 @@ from jax import Array
 from jax.tree_util import Partial
 from optax import GradientTransformation
 
-from jko import neural
+from jko import halves, neural
 from jko.densities import knn_entropy
 from jko.energies import Energy
 from jko.metrics import bures_w2_squared
 from jko.methods import Fit, Problem
-from jko.networks import MLP, apply_mlp
+from jko.networks import MLP, apply_mlp, log_det
 from jko.pairs import standardise
 from jko.training import (
     GradientState,
@@ -59,8 +60,6 @@ from jko.training import (
     seed_keys,
 )
 
-# Terms of the series of log|det| and random vectors of each of its traces.
-_SERIES, _PROBES = 8, 1
 # Seeds the order of the particles apart from every other use of a dataset's seeds.
 _STREAM = 6
 
@@ -111,30 +110,8 @@ def velocity(net: Mapping, z: Array, t: Array) -> Array:
     return apply_mlp(net, jnp.append(z, t), z.size, nn.selu)
 
 
-def log_det(net: Mapping, z: Array, t: Array, h: Array, estimate: str, key: Array) -> Array:
-    """log|det grad T| at z (d,), exact or by a series of traces.
-
-    hutchinson: tr log(I + h A) = sum_m (-1)^(m+1) tr((h A)^m) / m with A = grad u, traces by
-    Rademacher vectors;
-    it is for maps near the identity: cut after eight terms, its error is of order |h A|^9.
-    """
-
-    def u(z):
-        return velocity(net, z, t)
-
-    if estimate == "exact":
-        jacobian = jnp.eye(z.size, dtype=z.dtype) + h * jax.jacfwd(u)(z)
-        return jnp.linalg.slogdet(jacobian)[1]
-    probes = jax.random.rademacher(key, (_PROBES, z.size), z.dtype)
-
-    def trace(probe):
-        power, total = probe, jnp.zeros((), z.dtype)
-        for m in range(1, _SERIES + 1):
-            power = h * jax.jvp(u, (z,), (power,))[1]
-            total = total + (-1) ** (m + 1) * jnp.sum(power * probe) / m
-        return total
-
-    return jnp.mean(jax.vmap(trace)(probes))
+def _velocity_at(net: Mapping, t: Array, z: Array) -> Array:
+    return velocity(net, z, t)
 
 
 def moved_terms(
@@ -157,9 +134,10 @@ def moved_terms(
         transport = mass @ jnp.sum(u**2, axis=1) * h / 2
         moved = energy_of(nets, Clouds(source.z + h * u, source.weight), end, settings)
         if "entropy" in nets:
-            over = jax.vmap(log_det, in_axes=(None, 0, None, None, None, 0))
+            over = jax.vmap(log_det, in_axes=(None, 0, None, None, 0))
+            field = Partial(_velocity_at, net, start)
             each = jax.random.split(key, len(u))
-            grown = before + mass @ over(net, source.z, start, h, settings["log_det"], each)
+            grown = before + mass @ over(field, source.z, h, settings["log_det"], each)
             moved = moved - neural.b(nets) * grown
         return Moved(sign * moved, transport)
 
@@ -196,20 +174,24 @@ def energy_of(nets: Mapping, cloud: Clouds, t: Array, settings: Mapping) -> Arra
 
 
 def mean_interaction(nets: Mapping, cloud: Clouds, settings: Mapping) -> Array:
-    """Mean of w over pairs of a batch, z (m, d): each particle with the ``partners`` after it."""
+    """Mean of w over pairs of a batch, z (m, d): each particle with the ``partners`` after it.
+
+    Particles of a batch stand in random order, so that either of a pair is as likely to be the first: the network,
+    at one of the two differences, has the mean of its even part w, at half of the cost.
+    """
     z, weight = cloud
-    m = len(z)
+    m, kernel = len(z), partial(apply_mlp, nets["interaction"])
     total = mass = jnp.zeros((), z.dtype)
     for shift in range(1, min(settings["partners"], m - 1) + 1):
         apart = z - jnp.roll(z, shift, axis=0)  # (m, d)
         # Two rows may hold the same particle.
         different = jnp.any(apart != 0, axis=1).astype(z.dtype)
         both = weight * jnp.roll(weight, shift) * different
-        total = total + both @ jax.vmap(neural.w, in_axes=(None, 0))(nets, apart)
+        total = total + both @ jax.vmap(kernel)(apart)
         mass = mass + jnp.sum(both)
     mean = total / mass
     if settings["diagonal"]:
-        mean = (1 - 1 / m) * mean + neural.w(nets, jnp.zeros_like(z[0])) / m
+        mean = (1 - 1 / m) * mean + kernel(jnp.zeros_like(z[0])) / m
     return mean
 
 
@@ -257,6 +239,17 @@ def update_of(
 
 
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
+    """Play the game for every seed, on all train particles or on two halves of them (:mod:`jko.halves`).
+
+    Raises:
+        ValueError: as :func:`play` and :func:`jko.halves.fit`.
+    """
+    if settings["halves"]:
+        return halves.fit(play, problem, settings, report)
+    return play(problem, settings, report)
+
+
+def play(problem: Problem, settings: Mapping, report=print) -> Fit:
     """Play the game for every seed; seeds are independent and run as one program.
 
     Raises:
@@ -375,15 +368,16 @@ def standardised(
 
 def energy(params: Mapping, settings: Mapping) -> Energy:
     """The learned energy."""
-    return neural.energy(params)
+    return halves.energy(params) if settings["halves"] else neural.energy(params)
 
 
 def transport(params: Mapping, settings: Mapping) -> Partial | None:
     """T(x, k), which takes a particle x (d,) of snapshot k to snapshot k + 1.
 
-    None for the explicit scheme, whose map goes back in time.
+    None for the explicit scheme, whose map goes back in time, and for two halves, which have two maps.
     """
-    return Partial(_transported, params) if settings["scheme"] == "implicit" else None
+    forward = settings["scheme"] == "implicit" and not settings["halves"]
+    return Partial(_transported, params) if forward else None
 
 
 def _transported(params: Mapping, x: Array, k: Array) -> Array:

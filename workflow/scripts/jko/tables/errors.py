@@ -9,7 +9,13 @@ import pandas as pd
 from jko.tables import STATISTICS, by_seed, order, select, statistics
 
 # Where a metric stands: predictions are one step ahead, energies are compared as they were learned.
-MODES = {"w1": "one_step", "bw2_uvp": "one_step", "l2_uvp": "fit", "l2_uvp_interaction": "fit"}
+MODES = {
+    "w1": "one_step",
+    "w1_train": "one_step",
+    "bw2_uvp": "one_step",
+    "l2_uvp": "fit",
+    "l2_uvp_interaction": "fit",
+}
 
 
 def per_seed(
