@@ -50,11 +50,12 @@ def settings_of(kind: str, **changes) -> dict:
 
 
 def variants(kind: str) -> dict[str, dict]:
-    """A method's explicit scheme, and its implicit one with all that it can learn."""
+    """A method's explicit scheme, on halves where it can, and its implicit one with all that it can learn."""
     settings = settings_of(kind)
     everything = ALL if "terms" in settings else {}
+    halves = {"halves": True} if "halves" in settings else {}
     return {
-        f"{kind}-explicit": settings | {"scheme": "explicit"},
+        f"{kind}-explicit": settings | {"scheme": "explicit"} | halves,
         f"{kind}-implicit": settings | {"scheme": "implicit"} | everything,
     }
 
