@@ -69,3 +69,11 @@ def test_numbers_survive_the_file(tmp_path):
     none = {"mean": "nan", "std": "nan"}
     read = pd.read_csv(tmp_path / "t.tsv", sep="\t", keep_default_na=False, na_values=none)
     pd.testing.assert_frame_equal(read, table)
+
+
+def test_columns_may_be_numbers():
+    numbers = {"mean": 1.0, "std": 0.5, "n": 2, "n_failed": 0, "reason": ""}
+    table = pd.DataFrame([{"method": "mlp", "share": share} | numbers for share in (0.7, 1)])
+    found = readable.wide(table, ["method"], ["share"])
+    assert list(found.columns) == ["method", "0.7", "1.0"]
+    assert found.iloc[0].tolist() == ["mlp", "1.000 ± 0.500", "1.000 ± 0.500"]

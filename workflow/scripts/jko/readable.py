@@ -14,6 +14,7 @@ from jko.tables import STATISTICS, select
 # Coordinates have no unit: they are those of a simulation, or standardised.
 TITLES = {
     "w1": "One-step EMD (dimensionless)",
+    "w1_train": "One-step EMD on train particles (dimensionless)",
     "w1_excess": "One-step EMD less that of the oracle (dimensionless)",
     "bw2_uvp": "One-step B-UVP (%)",
     "l2_uvp": "L2-UVP (%)",
@@ -39,7 +40,7 @@ def cell(row: Mapping) -> str:
 
 def wide(table: pd.DataFrame, index: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
     """A tidy table as text: rows by `index`, columns by the joined `columns`, in order seen."""
-    keys = table[list(columns)].agg(", ".join, axis=1).str.removesuffix(", none")
+    keys = table[list(columns)].astype(str).agg(", ".join, axis=1).str.removesuffix(", none")
     text = table.assign(_column=keys, _text=[cell(row) for row in table.to_dict("records")])
     pivoted = text.pivot(index=list(index), columns="_column", values="_text")
     rows = pd.MultiIndex.from_frame(text[list(index)].drop_duplicates())
