@@ -99,15 +99,16 @@ def weighed(params: Any, parts: Snapshots, settings: Mapping) -> dict:
 def share(both: Any, parts: Snapshots, s: int, scheme: Scheme) -> float:
     """a of one seed, from the parameters of its halves; NaN where these are not finite."""
     falls = steps = 0.0
+    # An explicit step starts at snapshot k and goes down U; the implicit one goes back up from k + 1.
+    place, sign = (0, 1) if scheme == "explicit" else (1, -1)
     for half in (0, 1):
         own = jax.tree.map(lambda leaf, half=half: leaf[half], both)
         unseen = [np.float32(cloud) for cloud in parts.clouds(2 * s + 1 - half, "train")]
         for k, tau in enumerate(parts.tau):
-            here, t = (k, k) if scheme == "explicit" else (k + 1, k + 1)
-            t, sign = parts.time[t], 1 if scheme == "explicit" else -1
+            t, cloud = parts.time[k + place], unseen[k + place]
             falls += _mean(own, unseen[k], t) - _mean(own, unseen[k + 1], t)
-            moved = _moved(both, unseen[here], t, -sign * tau)
-            steps += sign * (_mean(own, unseen[here], t) - _mean(own, moved, t))
+            moved = _moved(both, cloud, t, -sign * tau)
+            steps += sign * (_mean(own, cloud, t) - _mean(own, moved, t))
     if not (np.isfinite(falls) and np.isfinite(steps)):
         return float("nan")
     # A mean potential that would not fall along its own step has nothing to be scaled to.
