@@ -40,7 +40,8 @@ def one_step(
         cloud = np.pad(cloud, [(0, size - n), (0, 0)], mode="edge")
     start = jnp.asarray(cloud, jnp.float32)
     moved = step(energy, jax.random.key(seed), start, jnp.float32(t), jnp.float32(tau), scheme)
-    return np.asarray(moved[:n], np.float64)
+    # Cut by numpy: every length would be one more program of JAX.
+    return np.asarray(moved, np.float64)[:n]
 
 
 def rollout(

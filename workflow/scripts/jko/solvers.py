@@ -135,10 +135,14 @@ def _no_potential(x: Array, t: Array) -> Array:
 
 def _drifts(energy: Energy, cloud: Array, t: Array) -> Array:
     """(n, d) drift of every particle, block by block where particles see each other."""
+
+    def one(x):
+        return drift(energy, x, t, cloud)
+
     n, d = cloud.shape
-    # Without an interaction no particle sees another one, and all of them move at once.
-    block = n if energy.interaction is None else min(n, max(1, _BLOCK_NUMBERS // (n * d)))
-    return jax.lax.map(lambda x: drift(energy, x, t, cloud), cloud, batch_size=block)
+    if energy.interaction is None:
+        return jax.vmap(one)(cloud)
+    return jax.lax.map(one, cloud, batch_size=min(n, max(1, _BLOCK_NUMBERS // (n * d))))
 
 
 def _noise(energy: Energy, key: Array, cloud: Array, tau: Array) -> Array:
