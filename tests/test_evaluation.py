@@ -31,6 +31,7 @@ SIMULATED = simulate_snapshots(
         "n_test": 150,
         "steps": 2,
         "tau": TAU,
+        "substeps": 1,
         "pairing": "unpaired",
         "initial": {"law": "uniform", "low": -4.0, "high": 4.0},
         "seeds": [0],
@@ -233,7 +234,7 @@ def test_a_map_is_a_scheme_of_its_own_also_where_a_seed_failed():
 
 INTERACTING = {
     "potential": "flat", "interaction": "zigzag_ridge", "beta": 0.0, "dimension": 2, "n_train": 40,
-    "n_test": 40, "steps": 1, "tau": TAU, "pairing": "unpaired", "seeds": [0],
+    "n_test": 40, "steps": 1, "tau": TAU, "substeps": 1, "pairing": "unpaired", "seeds": [0],
     "initial": {"law": "uniform", "low": -1.0, "high": 1.0},
 }  # fmt: skip
 
@@ -262,12 +263,63 @@ def test_a_trace_has_the_mean_over_times_after_every_epoch_that_was_kept():
     kept = {8: [truth], 1: [zero_energy()]}
     found = evaluation.trace(SIMULATED, kept, ["ok"], "explicit")
     references = frame(evaluation.evaluate_references(SIMULATED))
-    zero = references.query("method == 'zero_energy'")["value"].mean()
+    zero = references.query("method == 'zero_energy' and metric == 'l2_uvp'")["value"].mean()
     assert found["epoch"].tolist() == [1, 8] and set(found["metric"]) == {"l2_uvp"}
     assert found["value"].tolist() == [pytest.approx(zero), 0.0]
     failed = evaluation.trace(SIMULATED, {2: [None]}, ["diverged at step 3"], "implicit")
     assert np.isnan(failed["value"].item()) and failed["reason"].item() == "diverged at step 3"
     assert evaluation.trace(DATA, kept, ["ok"], "implicit").empty
+
+
+def test_beta_is_one_number_of_the_learned_energy_and_of_the_references():
+    data = dataclasses.replace(SIMULATED, truth=Truth("oakley_ohagan", None, 0.3))
+    learned = fit_table(data, zero_energy()._replace(beta=jnp.float32(0.25))).query(
+        "metric == 'beta'"
+    )
+    assert learned["value"].tolist() == [0.25] and learned["time"].isna().all()
+    assert set(learned["mode"]) == {"fit"} and set(learned["scheme"]) == {"implicit"}
+    references = frame(evaluation.evaluate_references(data)).query("metric == 'beta'")
+    assert dict(zip(references["method"], references["value"], strict=True)) == {
+        "oracle": 0.3,
+        "zero_energy": 0.0,
+    }
+    broken = fit_table(data, zero_energy()._replace(beta=jnp.float32(jnp.nan)))
+    assert broken.query("metric == 'beta'")["reason"].tolist() == ["beta is not finite"]
+
+
+def test_the_oracle_takes_the_steps_that_made_the_data():
+    """|x|^2 / 2 without noise shrinks a cloud by 1 - tau / m in each of m substeps."""
+    data = simulate_snapshots(INTERACTING | {"potential": "flat", "interaction": "quadratic"})
+    for substeps in (1, 4):
+        truth = Truth("flat", "quadratic", 0.0, substeps)
+        fine = dataclasses.replace(data, truth=truth)
+        clouds = evaluation._oracle(evaluation.true_energy(truth), fine, 0)
+        start = fine.cloud(0, "test", 0)
+        expected = start.mean(0) + (1 - TAU / substeps) ** substeps * (start - start.mean(0))
+        for mode in ("one_step", "rollout"):
+            assert len(clouds[mode]) == len(data.time) - 1
+            np.testing.assert_allclose(clouds[mode][0], expected, atol=1e-6)
+
+
+def test_the_oracle_draws_new_noise_in_every_substep():
+    """Of two intervals of two substeps at rest under noise, all four increments differ."""
+    data = simulate_snapshots(INTERACTING | {"potential": "flat", "steps": 2, "interaction": None})
+    truth = Truth("flat", None, 0.5, 2)
+    fine = dataclasses.replace(data, truth=truth)
+    clouds = evaluation._oracle(evaluation.true_energy(truth), fine, 0)
+    first = clouds["one_step"][0] - fine.cloud(0, "test", 0)
+    second = clouds["one_step"][1] - fine.cloud(0, "test", 1)
+    # The rollout sees the same noise, as it does with one substep.
+    np.testing.assert_allclose(clouds["rollout"][0], clouds["one_step"][0])
+    np.testing.assert_allclose(clouds["rollout"][1] - clouds["rollout"][0], second, atol=1e-6)
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.4
+    # 2 tau beta, from two substeps; one noise taken twice would double it.
+    assert np.var([first, second]) == pytest.approx(2 * TAU * 0.5, rel=0.35)
+
+
+def test_the_implicit_oracle_needs_data_that_one_step_made():
+    fine = dataclasses.replace(SIMULATED, truth=Truth("oakley_ohagan", None, 0.0, 2))
+    assert "implicit_oracle" not in reference_values(fine).index.get_level_values("method")
 
 
 def test_a_failed_seed_has_no_gradient_error_either():

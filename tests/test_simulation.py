@@ -27,6 +27,7 @@ SETTINGS = {
     "n_test": 30,
     "steps": 3,
     "tau": 0.01,
+    "substeps": 1,
     "pairing": "paired",
     "initial": {"law": "uniform", "low": -4.0, "high": 4.0},
     "seeds": [0, 1],
@@ -179,6 +180,62 @@ def test_rows_belong_to_one_part_of_one_seed_and_the_test_draw_is_fresh():
     assert len(np.unique(first)) == len(first)
 
 
+@pytest.mark.parametrize("interaction", [None, "gaussian_attraction"])
+def test_substeps_are_the_same_steps_of_which_some_are_kept(interaction):
+    fine = SETTINGS | {"interaction": interaction, "beta": 0.2, "steps": 6, "seeds": [0]}
+    coarse = fine | {"steps": 2, "tau": 0.03, "substeps": 3}
+    kept, few = simulate_snapshots(fine), simulate_snapshots(coarse)
+    for k in range(3):
+        np.testing.assert_allclose(
+            few.cloud(0, "train", k), kept.cloud(0, "train", 3 * k), atol=1e-5
+        )
+    np.testing.assert_allclose(few.time, [0, 0.03, 0.06])
+    assert few.truth.substeps == 3 and kept.truth.substeps == 1
+
+
+def ring_force(x: np.ndarray) -> np.ndarray:
+    """(n, d) grad V + grad W * rho of the cell-interaction system, worked out by hand."""
+    square = np.sum((x[:, None] - x[None]) ** 2, axis=-1)  # (n, n)
+    pull = 4.4 * np.exp(-square) / len(x)
+    return 0.4 * (np.sum(x**2, axis=1) - 4)[:, None] * x + pull.sum(1)[:, None] * x - pull @ x
+
+
+def test_an_independent_simulator_has_the_law_of_the_cell_interaction_system():
+    """Plain numpy, its own noise and half the step: means and covariances agree within the errors."""
+    n, tau, steps, substeps, beta = 300, 0.2, 2, 10, 0.1
+    law = {"law": "normal", "mean": 0.7, "std": 0.5}
+    settings = {
+        "potential": "cell_ring", "interaction": "gaussian_attraction", "beta": beta,
+        "n_train": n, "n_test": n, "steps": steps, "tau": tau, "substeps": substeps,
+        "pairing": "unpaired", "initial": law, "seeds": [0, 1, 2],
+    }  # fmt: skip
+    data = simulate_snapshots(SETTINGS | settings)
+    rng, length = np.random.default_rng(0), tau / (2 * substeps)
+    populations = []
+    for _ in range(6):
+        x = 0.7 + 0.5 * rng.normal(size=(n, 2))
+        followed = [x]
+        for k in range(1, 2 * substeps * steps + 1):
+            noise = rng.normal(size=x.shape)
+            x = x - length * ring_force(x) + np.sqrt(2 * length * beta) * noise
+            if k % (2 * substeps) == 0:
+                followed.append(x)
+        populations.append(followed)
+    moments = []
+    for k in range(steps + 1):
+        clouds = [data.cloud(s, part, k) for s in range(3) for part in ("train", "test")]
+        mine, other = np.concatenate(clouds), np.concatenate([p[k] for p in populations])
+        error = np.sqrt((mine.var(0) + other.var(0)) / (6 * n))
+        assert np.all(np.abs(mine.mean(0) - other.mean(0)) < 5 * error)
+        # For a nearly normal law the error of a covariance is its size times sqrt(2 / n), at most.
+        size = np.max(np.linalg.eigvalsh(np.cov(other.T)))
+        assert np.all(np.abs(np.cov(mine.T) - np.cov(other.T)) < 5 * size * np.sqrt(4 / (6 * n)))
+        moments.append((other.mean(0), np.cov(other.T)))
+    # What was compared is not at rest: V moves the mean to the ring, W draws the cloud together.
+    assert np.all(moments[-1][0] - moments[0][0] > 0.2)
+    assert np.trace(moments[-1][1]) < 0.85 * np.trace(moments[0][1])
+
+
 def test_a_seed_is_the_same_whatever_else_is_simulated():
     settings = SETTINGS | {"beta": 0.2, "pairing": "unpaired"}
     one, three = (
@@ -214,6 +271,7 @@ def test_initial_laws():
         ({"n_train": 1}, "n_train is 1; it must be at least 2"),
         ({"n_test": 0}, "n_test is 0; it must be at least 2"),
         ({"steps": 0}, "steps is 0"),
+        ({"substeps": 0}, "substeps is 0"),
         ({"tau": 0.0}, "tau is 0.0"),
         ({"seeds": []}, r"seeds is \[\]"),
         ({"pairing": "both"}, "pairing is 'both'; allowed: paired, unpaired"),
@@ -239,7 +297,9 @@ def test_an_explosion_names_potential_seed_snapshot_and_tau(pairing):
     # From |x| of order 1e13 the cubic force passes 1e38, the end of float32, in the first step.
     law = {"law": "uniform", "low": 1e13, "high": 2e13}
     settings = SETTINGS | {"potential": "cell_ring", "initial": law, "pairing": pairing}
-    with pytest.raises(ValueError, match="'cell_ring'.*seed 0: 40 of 40.*snapshot 1.*tau 0.01"):
+    with pytest.raises(
+        ValueError, match="'cell_ring'.*seed 0: 40 of 40.*snapshot 1.*steps of 0.01"
+    ):
         simulate_snapshots(settings)
 
 

@@ -51,7 +51,7 @@ def test_snapshots_are_the_distinct_times_in_order():
 
 
 @pytest.mark.parametrize(
-    "truth", [None, Truth("flowers", None, 0.0), Truth("sphere", "quadratic", 0.5)]
+    "truth", [None, Truth("flowers", None, 0.0), Truth("sphere", "quadratic", 0.5, 10)]
 )
 def test_a_file_gives_back_what_was_saved(tmp_path, truth):
     data = dataclasses.replace(observed(), truth=truth)

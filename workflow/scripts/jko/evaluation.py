@@ -25,7 +25,7 @@ from jko.metrics import (
     symmetric_kl,
     w1,
 )
-from jko.prediction import Predictions, noise_seed, one_step, rollout
+from jko.prediction import Predictions, rollout
 from jko.snapshots import Snapshots, Truth
 from jko.solvers import STEPS, Scheme
 
@@ -82,8 +82,8 @@ def evaluate_fit(
 ) -> Iterator[Number]:
     """Errors of one fit on the test rows of every seed, by ``workers`` threads.
 
-    One-step-ahead is reported for both schemes and for a learned map; the rollout and the errors of
-    the gradients for the scheme that the learning assumed.
+    One-step-ahead is reported for both schemes and for a learned map; the rollout, the errors of
+    the gradients and beta for the scheme that the learning assumed.
     """
     found = [predicted.one_step for predicted in predictions if predicted is not None]
     names = dict.fromkeys([*STEPS, *(name for steps in found for name in steps)])
@@ -99,6 +99,7 @@ def evaluate_fit(
         yield from _cloud_numbers(snapshots, s, method, "rollout", scheme, clouds, reason, workers)
         if snapshots.truth is not None:
             yield from _gradient_numbers(snapshots, s, method, scheme, energy, reason)
+            yield _beta_number(snapshots, s, method, scheme, energy, reason)
 
 
 def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
@@ -107,10 +108,10 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
     sampling_floor: train snapshot k + 1, subsampled to the size of test snapshot k. identity:
     nothing moves. mean_shift: test snapshot k moved by the difference of the train means. For
     simulations also
-    oracle: the true dynamics, by the Euler step that made the data; zero_energy: the error of the
-    gradient of V = 0; and, where V alone drives the data, implicit_oracle: the error of the
-    potential that meets the implicit condition of every step exactly, grad V_hat(x - tau grad V(x))
-    = grad V(x); where W
+    oracle: the true dynamics, by the Euler steps that made the data, and beta; zero_energy: the
+    error of the gradient of V = 0, and beta = 0; and, where V alone drives the data and one Euler
+    step made an interval, implicit_oracle: the error of the potential that meets the implicit
+    condition of every step exactly, grad V_hat(x - tau grad V(x)) = grad V(x); where W
     drives the data, even_oracle: the even part of W, the only one that an energy of pairs holds.
     """
     intervals = range(len(snapshots.time) - 1)
@@ -138,7 +139,10 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
             for mode, clouds in _oracle(truth, snapshots, s).items():
                 yield from _cloud_numbers(snapshots, s, "oracle", mode, "explicit", clouds, "ok")
             yield from _gradient_numbers(snapshots, s, "zero_energy", "none", zero_energy(), "ok")
-            if truth.interaction is None and truth.beta == 0:
+            for name, energy in (("oracle", truth), ("zero_energy", zero_energy())):
+                yield _beta_number(snapshots, s, name, "none", energy, "ok")
+            alone = truth.interaction is None and truth.beta == 0
+            if alone and snapshots.truth.substeps == 1:
                 yield from _implicit_oracle(snapshots, s)
             if truth.interaction is not None:
                 even = truth._replace(interaction=Partial(_even, truth.interaction))
@@ -185,12 +189,27 @@ def lost(predicted: np.ndarray, snapshots: Snapshots) -> str:
 
 def _oracle(truth: Energy, snapshots: Snapshots, s: int) -> dict[str, list[np.ndarray]]:
     """Snapshots 1..K-1 predicted by the Euler steps that made the data: mode -> clouds."""
-    clouds, seed, time = snapshots.clouds(s, "test"), int(snapshots.seed[s]), snapshots.time
+    clouds, seed, m = snapshots.clouds(s, "test"), int(snapshots.seed[s]), snapshots.truth.substeps
+    ends = zip(snapshots.time[:-1], snapshots.time[1:], strict=True)
+    # The times of all steps; every m-th of them is that of a snapshot.
+    fine = [snapshots.time[:1], *(np.linspace(start, stop, m + 1)[1:] for start, stop in ends)]
+    fine = np.concatenate(fine)  # ((K - 1) m + 1,)
     ahead = [
-        one_step(truth, clouds[k], time[k], tau, "explicit", noise_seed(seed, k))
-        for k, tau in enumerate(snapshots.tau)
+        rollout(truth, clouds[k], fine[k * m : (k + 1) * m + 1], "explicit", seed, number=k * m)[-1]
+        for k in range(len(snapshots.tau))
     ]
-    return {"one_step": ahead, "rollout": rollout(truth, clouds[0], time, "explicit", seed)}
+    far = rollout(truth, clouds[0], fine, "explicit", seed)
+    return {"one_step": ahead, "rollout": far[m - 1 :: m]}
+
+
+def _beta_number(
+    snapshots: Snapshots, s: int, method: str, scheme: str, energy: Energy | None, reason: str
+) -> Number:
+    """The weight of the entropy, one number for all times; without an energy, NaN and the reason."""
+    value = float("nan") if energy is None else float(energy.beta)
+    why = reason if energy is None else "" if np.isfinite(value) else "beta is not finite"
+    seed = int(snapshots.seed[s])
+    return Number(method, seed, "fit", scheme, "beta", float("nan"), value, why)
 
 
 def _even(kernel: Callable[[Array], Array], z: Array) -> Array:

@@ -51,15 +51,16 @@ def rollout(
     scheme: Scheme,
     seed: int,
     largest: int = 0,
+    number: int = 0,
 ) -> list[np.ndarray]:
     """The populations (n, d) at all times but the first, predicted from the cloud at time[0] alone.
 
-    Each interval is one step, seeded by ``seed`` and its number; ``largest``
-    as in :func:`one_step`.
+    Each interval is one step, seeded by ``seed`` and its number, that of the first one being
+    ``number``; ``largest`` as in :func:`one_step`.
     """
     clouds = []
     for k, tau in enumerate(np.diff(time)):
-        cloud = one_step(energy, cloud, time[k], tau, scheme, noise_seed(seed, k), largest)
+        cloud = one_step(energy, cloud, time[k], tau, scheme, noise_seed(seed, number + k), largest)
         clouds.append(cloud)
     return clouds
 

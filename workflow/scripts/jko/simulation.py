@@ -2,6 +2,9 @@
 
     x' = x - tau grad V(x) - tau mean_y grad W(x - y) + sqrt(2 tau beta) n
 
+A step has length tau / substeps. One substep, the default, is the step of the papers; with many the
+snapshots are those of the continuous process, and no single step made what lies between two of them.
+
 Paired: one cloud is followed through time, and row i of every snapshot is the same particle.
 Unpaired: snapshot k is a fresh initial cloud that took k steps by itself, so that no particle is
 seen twice. The test population is a further fresh draw, treated in the same way.
@@ -36,6 +39,7 @@ _SETTINGS = (
     "n_test",
     "steps",
     "tau",
+    "substeps",
     "pairing",
     "initial",
     "seeds",
@@ -62,6 +66,7 @@ def simulate(
     tau: float,
     pairing: str,
     initial: Mapping[str, Any],
+    substeps: int = 1,
 ) -> Populations:
     """Simulate the train and the test population of one seed.
 
@@ -69,7 +74,8 @@ def simulate(
         key: the only source of randomness.
         potential: V for x (d,). interaction: W for z (d,), or None.
         beta: diffusivity, >= 0. dimension: d. n_train, n_test: particles of every snapshot.
-        steps: Euler-Maruyama steps; snapshots are taken at times 0, tau, .., steps * tau.
+        steps: intervals; snapshots are taken at times 0, tau, .., steps * tau.
+        substeps: Euler-Maruyama steps of each interval, of length tau / substeps.
         pairing: "paired" or "unpaired".
         initial: {law: uniform, low, high} or {law: normal, mean, std}, for every coordinate.
 
@@ -79,20 +85,20 @@ def simulate(
     Raises:
         ValueError: a setting is not allowed.
     """
-    _check(beta, dimension, n_train, n_test, steps, tau, pairing, initial)
+    _check(beta, dimension, n_train, n_test, steps, substeps, tau, pairing, initial)
     energy = Energy(static(potential), None, float(beta))
     if interaction is not None:
         energy = energy._replace(interaction=Partial(interaction))
     law = initial["law"]
     numbers = tuple(float(initial[name]) for name in LAWS[law])
     clouds = (
-        _population(part, energy, tau, numbers, law, (n, dimension), steps, pairing)
+        _population(part, energy, tau, numbers, law, (n, dimension), steps, substeps, pairing)
         for part, n in zip(jax.random.split(key), (n_train, n_test), strict=True)
     )
     return Populations(*clouds)
 
 
-@partial(jax.jit, static_argnames=("law", "shape", "steps", "pairing"))
+@partial(jax.jit, static_argnames=("law", "shape", "steps", "substeps", "pairing"))
 def _population(
     key: Array,
     energy: Energy,
@@ -101,10 +107,11 @@ def _population(
     law: str,
     shape: tuple[int, int],
     steps: int,
+    substeps: int,
     pairing: str,
 ) -> Array:
     """(K, n, d) snapshots of one population; compiled once for all seeds."""
-    tau = jnp.asarray(tau, float)
+    length = jnp.asarray(tau, float) / substeps
 
     def draw(key):
         if law == "uniform":
@@ -113,24 +120,28 @@ def _population(
         mean, std = numbers
         return mean + std * jax.random.normal(key, shape)
 
-    def advance(cloud, key, k):
-        return euler_step(energy, jax.random.fold_in(key, k), cloud, tau * k.astype(tau.dtype), tau)
+    def advance(cloud, key, first, last):
+        def one_step(k, cloud):
+            t = length * k.astype(length.dtype)
+            return euler_step(energy, jax.random.fold_in(key, k), cloud, t, length)
+
+        return jax.lax.fori_loop(first * substeps, last * substeps, one_step, cloud)
 
     def followed(key):
         first, noise = jax.random.split(key)
 
-        def one_step(cloud, k):
-            moved = advance(cloud, noise, k)
+        def to_next(cloud, k):
+            moved = advance(cloud, noise, k, k + 1)
             return moved, moved
 
         start = draw(first)
-        later = jax.lax.scan(one_step, start, jnp.arange(steps))[1]
+        later = jax.lax.scan(to_next, start, jnp.arange(steps))[1]
         return jnp.concatenate([start[None], later])
 
     def fresh(key_and_age):
         key, age = key_and_age
         first, noise = jax.random.split(key)
-        return jax.lax.fori_loop(0, age, lambda k, cloud: advance(cloud, noise, k), draw(first))
+        return advance(draw(first), noise, 0, age)
 
     if pairing == "paired":
         return followed(key)
@@ -146,8 +157,8 @@ def simulate_snapshots(
 
     Args:
         settings: potential, a registered name; interaction, a registered name or None; beta,
-            dimension, n_train, n_test, steps, tau, pairing and initial as in :func:`simulate`; and
-            seeds, a sequence of S numbers.
+            dimension, n_train, n_test, steps, tau, substeps, pairing and initial as in
+            :func:`simulate`; and seeds, a sequence of S numbers.
         report: receives one line for every seed that is done.
 
     Raises:
@@ -158,7 +169,12 @@ def simulate_snapshots(
         raise ValueError(f"simulation settings {missing} are missing; found {sorted(settings)}")
     if not len(settings["seeds"]):
         raise ValueError(f"seeds is {settings['seeds']}; at least one seed is needed")
-    truth = Truth(settings["potential"], settings["interaction"], float(settings["beta"]))
+    truth = Truth(
+        settings["potential"],
+        settings["interaction"],
+        float(settings["beta"]),
+        int(settings["substeps"]),
+    )
     potential = potentials.get(truth.potential)
     interaction = None if truth.interaction is None else kernels.get(truth.interaction)
     keywords = {name: settings[name] for name in _SETTINGS[3:-1]}
@@ -169,7 +185,7 @@ def simulate_snapshots(
         populations = simulate(key, potential, interaction, truth.beta, **keywords)
         for part, cloud in enumerate(populations):
             x = np.asarray(cloud, np.float64)  # (K, n, d)
-            _check_finite(x, truth, seed, settings["tau"])
+            _check_finite(x, truth, seed, settings["tau"] / settings["substeps"])
             rows = x.shape[0] * x.shape[1]
             clouds.append(x.reshape(rows, -1))
             snapshot.append(np.repeat(np.arange(x.shape[0]), x.shape[1]))
@@ -195,12 +211,14 @@ def _check(
     n_train: int,
     n_test: int,
     steps: int,
+    substeps: int,
     tau: float,
     pairing: str,
     initial: Mapping[str, Any],
 ) -> None:
     """Raise ValueError, naming the setting and its value, unless all are allowed."""
     counts = {"dimension": dimension, "n_train": n_train, "n_test": n_test, "steps": steps}
+    counts["substeps"] = substeps
     for name, value in counts.items():
         least = 2 if name.startswith("n_") else 1
         if value < least:
@@ -222,7 +240,7 @@ def _check(
         raise ValueError(f"initial std is {initial['std']}; it must be positive")
 
 
-def _check_finite(x: np.ndarray, truth: Truth, seed: int, tau: float) -> None:
+def _check_finite(x: np.ndarray, truth: Truth, seed: int, length: float) -> None:
     """Raise ValueError if a particle of the snapshots x (K, n, d) is not finite."""
     bad = ~np.isfinite(x).all(axis=2)  # (K, n)
     if bad.any():
@@ -230,7 +248,7 @@ def _check_finite(x: np.ndarray, truth: Truth, seed: int, tau: float) -> None:
         raise ValueError(
             f"potential {truth.potential!r} with interaction {truth.interaction!r}, seed {seed}: "
             f"{bad[k].sum()} of {bad.shape[1]} particles are not finite at snapshot {k}; "
-            f"Euler-Maruyama explodes with tau {tau}, take a smaller one"
+            f"Euler-Maruyama explodes with steps of {length:g}, take a smaller tau or more substeps"
         )
 
 

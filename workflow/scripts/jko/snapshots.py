@@ -26,13 +26,14 @@ _STREAM = 7
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """The energy that a simulation used, by registered names:
-    V, W (None: no term) and beta >= 0.
+    """The energy that a simulation used, by registered names: V, W (None: no term) and beta >= 0;
+    and how many Euler-Maruyama steps lie between two snapshots.
     """
 
     potential: str
     interaction: str | None
     beta: float
+    substeps: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,6 +207,7 @@ def save(snapshots: Snapshots, path: str | Path) -> None:
         arrays["potential"] = np.array(snapshots.truth.potential)
         arrays["interaction"] = np.array(snapshots.truth.interaction or "")
         arrays["beta"] = np.array(snapshots.truth.beta)
+        arrays["substeps"] = np.array(snapshots.truth.substeps)
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **arrays)
 
@@ -231,6 +233,7 @@ def load(path: str | Path) -> Snapshots:
             potential=str(arrays["potential"]),
             interaction=str(arrays["interaction"]) or None,
             beta=float(arrays["beta"]),
+            substeps=int(arrays["substeps"]),
         )
     try:
         return Snapshots(*(arrays[name] for name in _ARRAYS), truth=truth)

@@ -15,6 +15,7 @@ MODES = {
     "bw2_uvp": "one_step",
     "l2_uvp": "fit",
     "l2_uvp_interaction": "fit",
+    "beta": "fit",
 }
 
 
@@ -89,8 +90,9 @@ def of_datasets(
     """Several metrics on several datasets.
 
     w1 of one-step predictions and its excess over the oracle are in units of x, bw2_uvp
-    of one-step predictions, l2_uvp and l2_uvp_interaction of the energies in %. A metric has rows
-    for the (method, scheme) pairs that were measured, and for every method under its own scheme.
+    of one-step predictions, l2_uvp and l2_uvp_interaction of the energies in %, beta in the units
+    of a diffusivity. A metric has rows for the (method, scheme) pairs that were measured,
+    and for every method under its own scheme.
 
     Args:
         keys: {dataset: {column: value}}, the columns that name a dataset in the table.
