@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,56 @@ def test_a_grid_has_a_dataset_for_every_combination_and_an_experiment_has_them_a
         50,
     )
     assert one["kind"] == "synthetic" and one["steps"] == 5 and one["pairing"] == "paired"
+
+
+def graded(config):
+    """A Latin square of 3 x 3 x 3 with a number in the id, and combinations that are left out."""
+    config["grids"]["square"] = {
+        "id": "{potential}_{interaction}_{beta}",
+        "vary": {
+            "potential": ["flowers", "sphere", "relu"],
+            "interaction": ["flat", "beale", "friedman"],
+            "beta": [0.0, 0.1, 0.25],
+        },
+        "one_in": 3,
+        "excluded": [
+            {
+                "where": {"interaction": ["beale"], "potential": ["sphere", "relu"]},
+                "reason": "runs",
+            },
+            {"where": {"beta": [0.25]}, "reason": "noisy"},
+        ],
+    }
+
+
+def test_one_in_three_of_a_grid_is_a_latin_square():
+    config = completed(graded)
+    del config["grids"]["square"]["excluded"]
+    kept = settings.datasets_of_grid(config, "square").values()
+    assert len(kept) == 9
+    for first, second in itertools.combinations(("potential", "interaction", "beta"), 2):
+        assert len({(entry[first], entry[second]) for entry in kept}) == 9
+
+
+def test_excluded_combinations_of_a_grid_have_no_dataset_but_a_reason():
+    config = completed(graded)
+    excluded = settings.excluded_of_grid(config, "square")
+    reasons = {name: entry["reason"] for name, entry in excluded.items()}
+    assert reasons == {
+        "flowers_beale_0_25": "noisy",
+        "sphere_flat_0_25": "noisy",
+        "sphere_beale_0_1": "runs",
+        "relu_beale_0_0": "runs",
+        "relu_friedman_0_25": "noisy",
+    }
+    made = settings.datasets_of_grid(config, "square")
+    assert list(made) == [
+        "flowers_flat_0_0", "flowers_friedman_0_1", "sphere_friedman_0_0", "relu_flat_0_1"
+    ]  # fmt: skip
+    assert not set(excluded) & set(config["datasets"]) and set(made) <= set(config["datasets"])
+    assert made["flowers_friedman_0_1"]["beta"] == 0.1
+    # Without the option, nothing is excluded.
+    assert settings.excluded_of_grid(config, "sizes") == {}
 
 
 def test_a_search_has_a_method_for_every_combination_of_its_candidates():
@@ -386,6 +437,18 @@ MALFORMED = {
     "id that is not unique": (
         put("grids/sizes/id", "{potential}_"),
         "config grids/sizes/id gives 'flowers_' twice; it must name all that varies: dimension, ",
+    ),
+    "no part of a grid": (
+        put("grids/sizes/one_in", 0),
+        "config grids/sizes/one_in: 0 is less than the minimum of 1",
+    ),
+    "excluded by what does not vary": (
+        put("grids/sizes/excluded", [{"where": {"beta": [0.1]}, "reason": "why"}]),
+        "config grids/sizes/excluded/where names 'beta'; where: dimension, potential",
+    ),
+    "excluded without a reason": (
+        put("grids/sizes/excluded", [{"where": {"dimension": [3]}}]),
+        "config grids/sizes/excluded/0: 'reason' is a required property",
     ),
     "id of another grid": (
         put("grids/other", {"id": "grid_{potential}_d3", "vary": {"potential": ["flowers"]}}),

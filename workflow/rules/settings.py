@@ -150,12 +150,50 @@ def datasets_of(config: Mapping, experiment: str) -> list[str]:
 
 
 def datasets_of_grid(config: Mapping, grid: str) -> dict[str, dict]:
-    """Simulated datasets of a grid: id -> settings, one for every combination of what varies."""
+    """Simulated datasets of a grid: id -> settings, one for every combination of what varies
+    that `one_in` keeps and `excluded` does not name.
+    """
+    return {
+        name: entry
+        for name, entry in _combinations(config, grid).items()
+        if not _reason_excluded(config, grid, entry)
+    }
+
+
+def excluded_of_grid(config: Mapping, grid: str) -> dict[str, dict]:
+    """Combinations of a grid that `excluded` names: id -> settings and the `reason`."""
+    return {
+        name: {**entry, "reason": reason}
+        for name, entry in _combinations(config, grid).items()
+        if (reason := _reason_excluded(config, grid, entry))
+    }
+
+
+def _reason_excluded(config: Mapping, grid: str, settings: Mapping) -> str:
+    """Why a combination of a grid has no dataset, or ""."""
+    for entry in config["grids"][grid].get("excluded", []):
+        if all(settings.get(key) in values for key, values in entry["where"].items()):
+            return entry["reason"]
+    return ""
+
+
+def _combinations(config: Mapping, grid: str) -> dict[str, dict]:
+    """Combinations of a grid that `one_in` keeps: id -> settings."""
     entry, found = config["grids"][grid], {}
-    for values in itertools.product(*entry["vary"].values()):
-        varied = dict(zip(entry["vary"], values, strict=True))
+    for part in entry.get("excluded", []):
+        _check_known(part["where"], entry["vary"], f"grids/{grid}/excluded/where")
+    values = [list(enumerate(values)) for values in entry["vary"].values()]
+    for chosen in itertools.product(*values):
+        if sum(place for place, _ in chosen) % entry.get("one_in", 1):
+            continue
+        varied = {key: value for key, (_, value) in zip(entry["vary"], chosen, strict=True)}
+        # An id is part of a path and holds no point.
+        words = {
+            key: str(value).replace(".", "_") if isinstance(value, float) else value
+            for key, value in varied.items()
+        }
         try:
-            name = entry["id"].format(**varied)
+            name = entry["id"].format(**words)
         except (KeyError, IndexError, ValueError, AttributeError) as error:
             raise SettingsError(
                 f"config grids/{grid}/id is {entry['id']!r}; it must be a pattern with "
