@@ -9,7 +9,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.contour import ContourSet
 
-from jko.plotting import combinations, embryoid, errors, gaps, landscapes, style
+from jko.plotting import combinations, embryoid, errors, gaps, landscapes, style, terms
 
 METHODS = {
     "mlp": {"kind": "mlp", "scheme": "implicit"},
@@ -119,6 +119,21 @@ def histories() -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def term_summary() -> pd.DataFrame:
+    """Three betas; mlp_explicit has no good fit at the last one."""
+    rows = []
+    for i, method in enumerate([*METHODS, "zero_energy", "even_oracle", "identity"]):
+        for beta in (0.0, 0.1, 0.2):
+            for metric in ("l2_uvp_potential", "l2_uvp_interaction", "beta_hat", "w1_ratio"):
+                middle = 0.5 + 0.1 * i + beta
+                if (method, beta) == ("mlp_explicit", 0.2):
+                    middle = np.nan
+                key = {"method": method, "beta": beta, "metric": metric, "median": middle}
+                spread = {"low": middle - 0.1, "high": middle + 0.2, "mean": middle, "std": 0.05}
+                rows.append(key | spread)
+    return pd.DataFrame(rows)
+
+
 FIGURES = {
     "embryoid": lambda: embryoid.draw([interval(), interval()], interval_errors(), METHODS, "mlp"),
     "embryoid_failed": lambda: embryoid.draw(
@@ -138,6 +153,7 @@ FIGURES = {
         combination_errors().query("n_train == 100"), combination_progress().iloc[:0], METHODS
     ),
     "gaps": lambda: gaps.gaps(histories()),
+    "terms": lambda: terms.by_beta(term_summary(), METHODS),
 }
 
 
@@ -368,3 +384,23 @@ def test_averages_of_few_numbers_are_the_numbers():
     mean, last = gaps.averaged(np.arange(7.0), 3)
     np.testing.assert_allclose(mean, [0.5, 2.5, 5.0])
     np.testing.assert_array_equal(last, [1, 3, 6])
+
+
+def test_a_term_stands_at_its_median_beside_its_beta_with_its_quartiles():
+    figure = terms.by_beta(term_summary(), METHODS)
+    panels = drawn_axes(figure)
+    assert [axis.get_yscale() for axis in panels] == ["log", "log", "linear", "linear"]
+    for axis in panels:
+        first, second, _ = axis.containers
+        np.testing.assert_allclose(first[0].get_xydata(), [[-0.3, 0.5], [0.7, 0.6], [1.7, 0.7]])
+        # mlp_explicit has no number at the last beta: a cross at the upper edge in its place.
+        assert len(second[0].get_xydata()) == 2
+        crosses = [line for line in axis.lines if line.get_marker() == "x"]
+        assert [line.get_xydata().tolist() for line in crosses] == [[[2.0, 1.0]]]
+    bars = panels[0].containers[0][2][0].get_segments()
+    np.testing.assert_allclose([bar[:, 1] for bar in bars], [[0.4, 0.7], [0.5, 0.8], [0.6, 0.9]])
+    bars = panels[2].containers[0][2][0].get_segments()
+    np.testing.assert_allclose(bars[0][:, 1], [0.45, 0.55])
+    lines = [c for c in panels[2].collections if isinstance(c, LineCollection)]
+    heights = [[s[0, 1] for s in c.get_segments()] for c in lines]
+    assert [0.0, 0.1, 0.2] in heights

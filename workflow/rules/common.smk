@@ -102,6 +102,16 @@ def experiment_datasets(name):
     return settings.datasets_of(config, name) if name in config["experiments"] else []
 
 
+def experiment_excluded(name):
+    """Combinations without a dataset of the grids of an experiment: id -> settings and the reason."""
+    found = {}
+    for grid in config["experiments"].get(name, {}).get("grids", []):
+        for dataset, entry in settings.excluded_of_grid(config, grid).items():
+            seeds = entry.get("seeds", 1)
+            found[dataset] = {**entry, "seeds": list(range(seeds)) if isinstance(seeds, int) else seeds}
+    return found
+
+
 def experiment_methods(name):
     """Methods of an experiment; none where the configuration has no such experiment."""
     return config["experiments"].get(name, {"methods": []})["methods"]

@@ -186,3 +186,29 @@ rule figure_ijkonet_gap:
         code=code("figure_gaps"),
     script:
         "../scripts/figure_gaps.py"
+
+
+rule figure_general_energies:
+    input:
+        errors="results/tables/general_energies.tsv",
+    output:
+        pdf="results/figures/general_energies.pdf",
+        data="results/figures/general_energies.tsv",
+        png=report(
+            "results/figures/general_energies.png",
+            caption="../report/figure_general_energies.rst",
+            category="All three energies",
+        ),
+    log:
+        "results/logs/figure_general_energies.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        methods=experiment_method_settings("general_energies"),
+        code=code("figure_terms"),
+    script:
+        "../scripts/figure_terms.py"

@@ -197,6 +197,59 @@ rule table_ijkonet_table2:
         "../scripts/table_ratios.py"
 
 
+rule table_general_energies:
+    input:
+        metrics=experiment_metrics("general_energies"),
+    output:
+        tsv=report(
+            "results/tables/general_energies.tsv",
+            caption="../report/table_general_energies.rst",
+            category="All three energies",
+        ),
+        md="results/tables/general_energies.md",
+    log:
+        "results/logs/table_general_energies.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        datasets=experiment_columns(
+            "general_energies", potential="potential", interaction="interaction", beta="beta"
+        ),
+        methods=experiment_method_settings("general_energies"),
+        references=["zero_energy", "even_oracle", "identity", "sampling_floor"],
+        excluded=experiment_excluded("general_energies"),
+        code=code("table_terms"),
+    script:
+        "../scripts/table_terms.py"
+
+
+use rule table_potentials as table_cell_interaction with:
+    input:
+        metrics=experiment_metrics("cell_interaction"),
+    output:
+        tsv=report(
+            "results/tables/cell_interaction.tsv",
+            caption="../report/table_cell_interaction.rst",
+            category="All three energies",
+        ),
+        md="results/tables/cell_interaction.md",
+    log:
+        "results/logs/table_cell_interaction.log",
+    params:
+        datasets=experiment_columns(
+            "cell_interaction", interaction="interaction", true_beta="beta"
+        ),
+        metrics=["l2_uvp", "l2_uvp_interaction", "beta", "w1"],
+        methods=experiment_method_settings("cell_interaction"),
+        references=["oracle", "zero_energy", "identity", "sampling_floor"],
+        layout={"index": ["method", "scheme"], "columns": ["interaction", "true_beta"], "by": []},
+        code=code("table_errors"),
+
+
 rule table_summary:
     input:
         snapshots=expand("results/{dataset}/snapshots.npz", dataset=available_datasets()),

@@ -19,6 +19,7 @@ TITLES = {
     "bw2_uvp": "One-step B-UVP (%)",
     "l2_uvp": "L2-UVP (%)",
     "l2_uvp_interaction": "L2-UVP of the interaction (%)",
+    "beta": "Weight of the entropy (length² / time)",
 }
 
 
@@ -103,3 +104,43 @@ def write(frame: pd.DataFrame, text: str, path_tsv: str | Path, path_md: str | P
         frame.to_csv(temporary, sep="\t", index=False, na_rep="nan")
     with atomic_path(path_md) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+# Metric of a table of terms -> title, and the statistic that its cells show.
+TERMS = {
+    "l2_uvp_potential": ("L2-UVP of the potential (%), median cell and quartiles", "quartiles"),
+    "l2_uvp_interaction": ("L2-UVP of the interaction (%), median cell and quartiles", "quartiles"),
+    "beta_hat": ("Learned beta (length² / time), mean and deviation of single fits", "mean"),
+    "w1_ratio": ("One-step EMD over that of the oracle, median cell and quartiles", "quartiles"),
+}
+
+
+def terms(summary: pd.DataFrame, causes: pd.DataFrame) -> str:
+    """:func:`jko.tables.terms.by_beta` as text, a wide table for each metric, and what has no number."""
+    parts = []
+    for metric, (title, statistic) in TERMS.items():
+        rows = select(summary, metric=metric)
+        text = rows.assign(
+            text=[_term(row, statistic) for row in rows.to_dict("records")],
+            column=[f"beta {beta:g}" for beta in rows["beta"]],
+        ).pivot(index="method", columns="column", values="text")
+        text = text.reindex(dict.fromkeys(rows["method"])).fillna("–")
+        parts.append(f"### {title}\n\n{markdown(text.rename_axis(columns=None).reset_index())}")
+    lines = [
+        f"- {row['method']}, {row['fits']} fits ({row['pairs']}): {row['status']}"
+        for row in causes.to_dict("records")
+    ]
+    lost = "\nNot in the statistics:\n\n" + "\n".join(lines) + "\n" if lines else ""
+    return "\n".join(parts) + lost
+
+
+def _term(row: Mapping, statistic: str) -> str:
+    failed = f"{row['n_failed']} failed"
+    if not row["n"]:
+        return failed
+    if statistic == "mean":
+        text = number(row["mean"], row["std"])
+    else:
+        low, high = (number(row[name], np.nan) for name in ("low", "high"))
+        text = f"{number(row['median'], np.nan)} ({low} to {high})"
+    return f"{text} ({failed})" if row["n_failed"] else text
