@@ -152,6 +152,22 @@ def test_sweeps_that_do_not_settle_are_no_prediction():
     np.testing.assert_allclose(near, mean + (X - mean) / 0.8, rtol=1e-4, atol=1e-4)
 
 
+def test_sweeps_end_where_the_force_is_not_exact_enough_to_settle_further():
+    """A ripple of W too short for a fixed point moves every sweep by some thousandths of the way."""
+
+    def rippled(z):
+        return jnp.sum(z**2) / 2 + 0.05 / 1e5 * jnp.sum(jnp.sin(1e5 * z))
+
+    energy = bowl_and_attraction(0)._replace(interaction=Partial(rippled))
+    few, many = (
+        solvers.implicit_euler_step(energy, KEY, CLOUD, T, TAU, sweeps=sweeps)
+        for sweeps in (25, 50)
+    )
+    np.testing.assert_array_equal(few, many)
+    mean = X.mean(axis=0)
+    np.testing.assert_allclose(many, mean + (X - mean) / (1 + float(TAU)), atol=5e-3)
+
+
 def test_an_implicit_step_with_potential_and_attraction_satisfies_its_own_condition():
     y = np.asarray(solvers.step(bowl_and_attraction(1), KEY, CLOUD, T, TAU, "implicit"))
     np.testing.assert_allclose(y, X - 0.1 * (STIFFNESS * y + (y - y.mean(axis=0))), atol=1e-5)
