@@ -108,7 +108,10 @@ def experiment_excluded(name):
     for grid in config["experiments"].get(name, {}).get("grids", []):
         for dataset, entry in settings.excluded_of_grid(config, grid).items():
             seeds = entry.get("seeds", 1)
-            found[dataset] = {**entry, "seeds": list(range(seeds)) if isinstance(seeds, int) else seeds}
+            found[dataset] = {
+                **entry,
+                "seeds": list(range(seeds)) if isinstance(seeds, int) else seeds,
+            }
     return found
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from jko.plotting.style import (
     BLACK,
@@ -55,6 +56,9 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
         rows = summary[summary["metric"] == metric]
         if logarithmic:
             axis.set_yscale("log", nonpositive="clip")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
         for place in range(0, len(betas), 2):
             axis.axvspan(place - 0.5, place + 0.5, color="#F2F2F2", lw=0, zorder=0)
         failed = _dots(axis, rows, betas, look, metric == "beta_hat") or failed
