@@ -145,6 +145,7 @@ def test_excluded_combinations_of_a_grid_have_no_dataset_but_a_reason():
     ]  # fmt: skip
     assert not set(excluded) & set(config["datasets"]) and set(made) <= set(config["datasets"])
     assert made["flowers_friedman_0_1"]["beta"] == 0.1
+    assert {entry["seeds"] for entry in excluded.values()} == {3}
     # Without the option, nothing is excluded.
     assert settings.excluded_of_grid(config, "sizes") == {}
 

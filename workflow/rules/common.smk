@@ -107,7 +107,7 @@ def experiment_excluded(name):
     found = {}
     for grid in config["experiments"].get(name, {}).get("grids", []):
         for dataset, entry in settings.excluded_of_grid(config, grid).items():
-            seeds = entry.get("seeds", 1)
+            seeds = entry["seeds"]
             found[dataset] = {
                 **entry,
                 "seeds": list(range(seeds)) if isinstance(seeds, int) else seeds,

@@ -46,6 +46,8 @@ def complete(config: MutableMapping, schemas: Path) -> None:
     # Checked by itself, so that an error names the place where it stands.
     some_dataset = {**config["synthetic"], "kind": "synthetic", "potential": ""}
     _check(some_dataset, schemas / "dataset_synthetic.schema.yaml", "synthetic")
+    # Combinations without a dataset are never completed, and have seeds all the same.
+    config["synthetic"].setdefault("seeds", some_dataset["seeds"])
     for landscape in config["landscapes"]:
         for pairing in PAIRINGS:
             shared = {"kind": "synthetic", "potential": landscape, "pairing": pairing}
