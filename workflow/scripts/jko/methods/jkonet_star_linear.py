@@ -172,22 +172,23 @@ def quadratic(bases: Mapping, means: Mapping | None, rows: Rows) -> Quadratic:
             part = jax.tree.map(
                 lambda c, short=short: np.pad(c, [(0, short)] + [(0, 0)] * (c.ndim - 1)), part
             )
-            part = Quadratic(*map(np.asarray, _block_quadratic(bases, means, part)))
+            j, target = map(np.asarray, _weighted(bases, means, part))
+            # numpy multiplies a matrix by its own transpose in half the time of a product.
+            part = Quadratic(j @ j.T, j @ target, target @ target, np.sum(part.pairs.weight))
             total = part if total is None else total + part
     return total
 
 
 @jax.jit
-def _block_quadratic(bases, means, rows):
+def _weighted(bases, means, rows):
+    """J (m, b d) and the wanted gradients (b d,) of b pairs, times the root of their weights."""
     z, _, target, weight = rows.pairs
     at = None if means is None else jax.tree.map(lambda leaf: leaf[rows.k], means)
     scored = None if rows.score is None else 0
-    over = jax.vmap(jacobian, in_axes=(None, None if at is None else 0, 0, scored))
-    found = over(bases, at, z, rows.score)  # (b, m, d)
-    weighted = found * weight[:, None, None]
-    gram = jnp.einsum("bmd,bnd->mn", weighted, found)
-    moment = jnp.einsum("bmd,bd->m", weighted, target)
-    return gram, moment, jnp.sum(weight[:, None] * target**2), jnp.sum(weight)
+    over = jax.vmap(jacobian, in_axes=(None, None if at is None else 0, 0, scored), out_axes=1)
+    found = over(bases, at, z, rows.score)  # (m, b, d)
+    root = jnp.sqrt(weight)[:, None]
+    return (found * root[None]).reshape(len(found), -1), (target * root).ravel()
 
 
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
