@@ -13,8 +13,8 @@ class Quadratic(NamedTuple):
     """The loss theta^T gram theta - 2 theta . moment + constant, as sums over
     data of total ``mass``.
 
-    theta is made of groups of entries, whose sizes the methods take; one more entry behind them, if
-    there is one, has no ridge and must not be negative.
+    theta is made of groups of entries, for each of which the methods take its size and its ridge; one
+    more entry behind them, if there is one, has no ridge and must not be negative.
     """
 
     gram: np.ndarray
@@ -25,29 +25,29 @@ class Quadratic(NamedTuple):
     def __add__(self, other: Quadratic) -> Quadratic:
         return Quadratic(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def penalised(self, ridge: float, groups: Sequence[int]) -> np.ndarray:
-        """gram with a ridge on the diagonal of each group: ``ridge`` times the mean diagonal there,
+    def penalised(self, groups: Sequence[tuple[int, float]]) -> np.ndarray:
+        """gram with the ridge of each group on its diagonal, times the mean diagonal there,
         so that a ridge means the same for every set of features.
         """
         level, start = np.zeros(len(self.gram)), 0
-        for size in groups:
+        for size, ridge in groups:
             part = slice(start, start + size)
             level[part] = ridge * np.mean(np.diag(self.gram)[part])
             start += size
         return self.gram + np.diag(level)
 
-    def minimiser(self, ridge: float, groups: Sequence[int]) -> np.ndarray:
+    def minimiser(self, groups: Sequence[tuple[int, float]]) -> np.ndarray:
         """theta of least loss and ridge, by Cholesky.
 
         The sum of both is convex. If its free minimiser has a negative last entry, the least
         value under the constraint is on its boundary: at the minimiser with the entry zero.
 
         Raises:
-            LinAlgError: the equations are not finite, or singular in float64 at this ridge.
+            LinAlgError: the equations are not finite, or singular in float64 at these ridges.
         """
         if not (np.isfinite(self.gram).all() and np.isfinite(self.moment).all()):
             raise np.linalg.LinAlgError("the normal equations are not finite")
-        matrix, ridged = self.penalised(ridge, groups), sum(groups)
+        matrix, ridged = self.penalised(groups), sum(size for size, _ in groups)
         try:
             theta = cho_solve(cho_factor(matrix), self.moment)
             if len(theta) > ridged and theta[-1] < 0:
@@ -56,8 +56,9 @@ class Quadratic(NamedTuple):
                     factor = cho_factor(matrix[:ridged, :ridged])
                     theta[:ridged] = cho_solve(factor, self.moment[:ridged])
         except np.linalg.LinAlgError as error:
+            ridges = " and ".join(f"{ridge:g}" for _, ridge in groups)
             raise np.linalg.LinAlgError(
-                f"the normal equations are singular in float64 at ridge {ridge:g}"
+                f"the normal equations are singular in float64 at ridge {ridges or 'none'}"
             ) from error
         return theta
 

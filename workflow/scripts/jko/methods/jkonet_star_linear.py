@@ -19,9 +19,12 @@ bias: what beta log rho and V explain alike goes to beta.
 beta >= 0 is the one constraint, and solved exactly: by the free minimiser if its beta is not
 negative, else by the minimiser with beta = 0 (:mod:`jko.quadratics`).
 
-``bump_widths``, ``interaction_widths`` and ``ridges`` are candidates; the combination with the smallest
-error in 5-fold cross-validation over the train pairs is taken. The equations are built and
-solved in float64; their rank and condition are reported.
+The widths and the ridges are candidates; the combination with the smallest error in cross-validation over
+the train pairs is taken, in 5 folds for V alone and otherwise with an interval in each fold
+(:func:`folds_of`). W has its own ridges, of which a large one leaves V alone: between snapshots drawn
+independently V and W exchange whatever the sampling error of the means allows, and the smallest
+W that predicts the other intervals as well is the better guess. The equations are
+built and solved in float64; their rank and condition are reported.
 """
 
 from __future__ import annotations
@@ -49,6 +52,11 @@ _FOLDS = 5
 _STREAM = 5
 # Beside the numbers of folds, which seed the folds.
 _WAVES = 100
+# The settings that hold candidates for the width and the ridge of each term's features.
+_CANDIDATES = {
+    "potential": ("bump_widths", "ridges"),
+    "interaction": ("interaction_widths", "interaction_ridges"),
+}
 
 
 class Rows(NamedTuple):
@@ -241,7 +249,6 @@ def rows_of(problem: Problem, settings: Mapping, s: int, pairs: Pairs, units: Ma
     rows = Rows(in_units(pairs, units))
     if set(settings["terms"]) & {"interaction", "entropy"}:
         k, place = places(problem.snapshots, problem.coupling, s, settings["scheme"])
-    if "interaction" in settings["terms"]:
         rows = rows._replace(k=k)
     if "entropy" in settings["terms"]:
         score = densities.scores(problem.density, problem.snapshots, s, k, place)
@@ -266,67 +273,79 @@ def solve(
     Raises:
         LinAlgError: the equations are singular or not finite for every candidate.
     """
-    bases, ridge, whole = choose(rows, clouds, settings, seed)
+    bases, ridges, whole = choose(rows, clouds, settings, seed)
     sizes = sizes_of(bases)
-    theta = whole.minimiser(ridge, tuple(sizes.values()))
+    groups = list(zip(sizes.values(), ridges, strict=True))
+    theta = whole.minimiser(groups)
     loss = whole.loss(theta)
     described, start = [], 0
-    for term, size in sizes.items():
+    for (term, size), ridge in zip(sizes.items(), ridges, strict=True):
         part, powers = slice(start, start + size), bases[term]["monomials"]
         described.append(
             f"{term}: {size} features, {len(powers)} of them monomials of degree <= {powers.shape[1]}, "
-            f"sigma {bases[term]['sigma']:.4g}, rank {rank(whole.gram[part, part])}"
+            f"sigma {bases[term]['sigma']:.4g}, ridge {ridge:g}, rank {rank(whole.gram[part, part])}"
         )
         start += size
     if rows.score is not None:
         at_bound = ", at its bound" if theta[-1] == 0 else ""
         described.append(f"entropy: {theta[-1]:.4g} in units of the energy{at_bound}")
-    values = np.linalg.eigvalsh(whole.penalised(ridge, tuple(sizes.values())))
+    values = np.linalg.eigvalsh(whole.penalised(groups))
     report(
-        f"seed {seed}: {'; '.join(described)}; ridge {ridge:g}, rank {rank(whole.gram)} of {len(theta)}, "
+        f"seed {seed}: {'; '.join(described)}; rank {rank(whole.gram)} of {len(theta)}, "
         f"condition {values[-1] / values[0]:.3g}, loss {loss:.6g}"
     )
     return theta, bases, loss
 
 
+def folds_of(rows: Rows, seed: int) -> np.ndarray:
+    """The fold of every pair: (p,).
+
+    All pairs of a point stand in one fold: a point in several pairs must not vouch for itself. With an
+    interaction or an entropy all pairs of an interval do, for W's mean and the score are those of
+    a snapshot, and so is their sampling error: within a snapshot it passes for a fit.
+    """
+    if rows.k is not None and np.ptp(rows.k) > 0:
+        return np.unique(rows.k, return_inverse=True)[1]
+    _, point = np.unique(rows.pairs.x, axis=0, return_inverse=True)
+    folds = min(_FOLDS, int(point.max()) + 1)
+    rng = np.random.default_rng([seed, _STREAM, folds])
+    return (rng.permutation(int(point.max()) + 1) % folds)[point.ravel()]
+
+
 def choose(
     rows: Rows, clouds: Sequence[np.ndarray], settings: Mapping, seed: int
-) -> tuple[dict, float, Quadratic]:
-    """The features, the ridge and the loss with the smallest cross-validated error on the pairs.
+) -> tuple[dict, tuple[float, ...], Quadratic]:
+    """The features, their ridges and the loss with the smallest cross-validated error on the pairs.
 
-    All pairs of a point stand in one fold: a point in several pairs must not vouch for itself.
     A candidate whose equations cannot be solved is passed over.
 
     Raises:
         LinAlgError: none of the candidates can be solved.
     """
-    _, point = np.unique(rows.pairs.x, axis=0, return_inverse=True)
-    folds = min(_FOLDS, int(point.max()) + 1)
-    rng = np.random.default_rng([seed, _STREAM, folds])
-    fold = (rng.permutation(int(point.max()) + 1) % folds)[point.ravel()]
-    terms = settings["terms"]
-    widths = product(
-        settings["bump_widths"] if "potential" in terms else [None],
-        settings["interaction_widths"] if "interaction" in terms else [None],
-    )
+    fold = folds_of(rows, seed)
+    candidates = {term: (settings[w], settings[r]) for term, (w, r) in _CANDIDATES.items()}
+    for term in set(candidates) - set(settings["terms"]):
+        candidates[term] = ([None], [None])
+    widths, ridges = zip(*candidates.values(), strict=True)
     best = (np.inf, None, None, None)
-    for candidate in widths:
-        bases = bases_of(rows, clouds, settings, candidate, seed)
-        groups = tuple(sizes_of(bases).values())
+    for pair in product(*widths):
+        bases = bases_of(rows, clouds, settings, pair, seed)
         means = means_of(bases, clouds)
         parts = [
             quadratic(bases, means, jax.tree.map(lambda column, f=f: column[fold == f], rows))
-            for f in range(folds)
+            for f in range(fold.max() + 1)
         ]
         whole = functools.reduce(Quadratic.__add__, parts)
-        for ridge in settings["ridges"]:
+        for chosen in product(*ridges):
+            chosen = tuple(ridge for ridge in chosen if ridge is not None)
+            groups = list(zip(sizes_of(bases).values(), chosen, strict=True))
             try:
-                whole.minimiser(ridge, groups)
-                error = _error_of_folds(parts, ridge, groups)
+                whole.minimiser(groups)
+                error = _error_of_folds(parts, groups)
             except np.linalg.LinAlgError:
                 continue
             if error < best[0]:
-                best = (error, bases, ridge, whole)
+                best = (error, bases, chosen, whole)
     if best[1] is None:
         raise np.linalg.LinAlgError(
             "the equations are singular or not finite at every ridge and width"
@@ -334,12 +353,12 @@ def choose(
     return best[1:]
 
 
-def _error_of_folds(parts: Sequence[Quadratic], ridge: float, groups: Sequence[int]) -> float:
+def _error_of_folds(parts: Sequence[Quadratic], groups: Sequence[tuple[int, float]]) -> float:
     """Mean over the folds of the loss of one under the minimiser of the others."""
     errors = []
     for f, part in enumerate(parts):
         others = functools.reduce(Quadratic.__add__, [*parts[:f], *parts[f + 1 :]])
-        errors.append(part.loss(others.minimiser(ridge, groups)))
+        errors.append(part.loss(others.minimiser(groups)))
     return float(np.mean(errors))
 
 
