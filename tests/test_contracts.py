@@ -40,6 +40,8 @@ ORDER = (
     "kernels",
     "energies",
     "networks",
+    "features",
+    "quadratics",
     "densities",
     "couplings",
     "solvers",

@@ -502,8 +502,8 @@ MALFORMED = {
         f"config methods/mine__rate_0_1: unknown key 'rate'; allowed: {METHOD_KEYS}",
     ),
     "unknown kind of density": (
-        put("densities/gmm/kind", "kde"),
-        "config densities/gmm: kind is 'kde'; it must be one of gmm",
+        put("densities/gmm/kind", "histogram"),
+        "config densities/gmm: kind is 'histogram'; it must be one of gmm, kde",
     ),
     "half a component": (
         put("densities/gmm/components", 2.5),

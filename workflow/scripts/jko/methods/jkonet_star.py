@@ -44,11 +44,9 @@ import numpy as np
 from jax import Array
 
 from jko import densities, neural
-from jko.densities import SnapshotMixtures
 from jko.energies import Energy
 from jko.methods import Fit, Problem
 from jko.pairs import Clouds, Pairs, coupled_pairs, in_units, places, train_clouds, units_of
-from jko.snapshots import Snapshots
 from jko.training import (
     GradientState,
     adam,
@@ -131,27 +129,9 @@ def rows_of(problem: Problem, settings: Mapping, s: int, pairs: Pairs, units: Ma
     if "interaction" in settings["terms"]:
         rows = rows._replace(k=k, place=place)
     if "entropy" in settings["terms"]:
-        score = scores(problem.density, problem.snapshots, s, k, place)
+        score = densities.scores(problem.density, problem.snapshots, s, k, place)
         rows = rows._replace(score=units["width"] * score)
     return rows
-
-
-def scores(
-    density: SnapshotMixtures, snapshots: Snapshots, s: int, k: np.ndarray, place: np.ndarray
-) -> np.ndarray:
-    """grad log rho_k at the train particles that :func:`jko.pairs.places` names:
-    (p, d), 1 / length.
-    """
-    found = np.empty((len(k), snapshots.dimension), np.float32)
-    for q in np.unique(k):
-        cloud = jnp.asarray(snapshots.cloud(s, "train", q), jnp.float32)
-        found[k == q] = np.asarray(_scores(density.mixture(s, q), cloud))[place[k == q]]
-    return found
-
-
-@jax.jit
-def _scores(mixture, cloud):
-    return jax.vmap(densities.score, in_axes=(None, 0))(mixture, cloud)
 
 
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:

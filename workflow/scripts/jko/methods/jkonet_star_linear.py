@@ -1,32 +1,37 @@
-"""JKOnet*, linear: V(x) = theta . phi(x), in closed form (jkonet_star prop. 3.4).
+"""JKOnet*, linear: V, W and beta in closed form (jkonet_star section 3.4, prop. 3.4).
 
-With phi's Jacobian J(p) = d phi / d x at the point p where the scheme takes the gradient, the loss
-sum_k E |J(p)^T theta + (y - x) / tau|^2 + ridge |theta|^2 is quadratic, and
+With V = theta_V . phi and W = theta_W . psi (:mod:`jko.features`), what :mod:`jko.methods.jkonet_star`
+calls the residual of a pair at its point p is linear in theta = (theta_V, theta_W, beta):
 
-    (E[J J^T] + ridge I) theta = -E[J (y - x) / tau]      (eq. 12, with Remark 3.5).
+    r(p) = J(p)^T theta + (y - x) / tau,    J(p) = [d phi(p); mean_q d psi(p - q); grad log rho(p)]
 
-Features, in coordinates standardised by the train points (so that they stay of order one at any d):
+with q over the other train particles of the snapshot of p. The loss sum_k E |r|^2 and a ridge are
+quadratic, and
 
-- monomials of total degree 1 to ``degree``. The paper takes powers per coordinate on a grid;
-  a total degree keeps the mixed terms and needs (d + degree choose degree) - 1 features:
-  14 at d = 2 and 125 at d = 5 for degree 4. Where that exceeds ``max_polynomials`` the degree
-  is lowered until it fits (at d = 50: degree 2, 1325 features); the log of the fit says so.
-- Gaussian bumps exp(-|x - c|^2 / sigma) around ``centers`` train points. The paper's grid
-  of 10 points per dimension has 10^d of them; centres drawn from the data lie where V is asked
-  for at any d. sigma is ``bump_width`` in units of the mean squared distance from a centre
-  to the nearest other one.
+    (E[J J^T] + ridge) theta = -E[J (y - x) / tau]      (eq. 12, with Remark 3.5).
 
-``bump_widths`` and ``ridges`` are candidates; the pair with the smallest error in 5-fold
-cross-validation over the train pairs is taken. The equations are built and solved in float64;
-their rank and condition are reported.
+What of the three terms the data can tell apart is said in :mod:`jko.methods.jkonet_star`. Directions of
+theta that they cannot are seen in the rank of E[J J^T], which the log of a fit reports, for the whole
+and for V and W by themselves; the ridge leaves them at zero. It is laid on theta_V and theta_W, each in
+proportion to the mean diagonal of its part of the equations, and not on beta, which it would
+bias: what beta log rho and V explain alike goes to beta.
+
+beta >= 0 is the one constraint, and solved exactly: by the free minimiser if its beta is not
+negative, else by the minimiser with beta = 0 (:mod:`jko.quadratics`).
+
+The widths and the ridges are candidates; the combination with the smallest error in cross-validation over
+the train pairs is taken, in 5 folds for V alone and otherwise with an interval in each fold
+(:func:`folds_of`). W has its own ridges, of which a large one leaves V alone: between snapshots drawn
+independently V and W exchange whatever the sampling error of the means allows, and the smallest
+W that predicts the other intervals as well is the better guess. The equations are
+built and solved in float64; their rank and condition are reported.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from itertools import combinations_with_replacement
-from math import comb
+from itertools import product
 from typing import NamedTuple
 
 import jax
@@ -35,134 +40,177 @@ import numpy as np
 import pandas as pd
 from jax import Array
 from jax.tree_util import Partial
-from scipy.linalg import cho_factor, cho_solve
-from scipy.spatial.distance import cdist
 
-from jko.energies import Energy
+from jko import densities, features
+from jko.energies import Energy, zero_energy
 from jko.methods import Fit, Problem
-from jko.pairs import Pairs, coupled_pairs, in_units, standardise, units_of
+from jko.pairs import Pairs, coupled_pairs, in_units, places, standardise, units_of
+from jko.quadratics import Quadratic, rank
 
 _FOLDS = 5
-# Seeds the centres and the folds apart from every other use of a dataset's seeds.
+# Seeds the centres, the waves and the folds apart from every other use of a dataset's seeds.
 _STREAM = 5
+# Beside the numbers of folds, which seed the folds.
+_WAVES = 100
+# The settings that hold candidates for the width and the ridge of each term's features.
+_CANDIDATES = {
+    "potential": ("bump_widths", "ridges"),
+    "interaction": ("interaction_widths", "interaction_ridges"),
+}
 
 
-def features(basis: Mapping, z: Array) -> Array:
-    """phi(z): (m,) for standardised z (d,)."""
-    factors = jnp.append(z, jnp.ones((), z.dtype))[basis["monomials"]]  # (p, degree)
-    distances = jnp.sum((z[None, :] - basis["centers"]) ** 2, axis=1)  # (c,)
-    return jnp.concatenate([jnp.prod(factors, axis=1), jnp.exp(-distances / basis["sigma"])])
+class Rows(NamedTuple):
+    """What the equations know of coupled pairs, in standardised units; None for what no term asks for.
 
-
-def monomials(d: int, degree: int, most: int) -> np.ndarray:
-    """(p, degree) factors of every monomial of total degree 1..degree;
-    index d stands for the factor 1.
-
-    The degree is lowered until there are at most ``most`` monomials, but never below 1.
+    Attributes:
+        pairs: points, wanted gradients and weights.
+        k: (p,) snapshot of the point. score: (p, d) grad log rho at the point.
     """
-    while degree > 1 and comb(d + degree, degree) - 1 > most:
-        degree -= 1
-    rows = combinations_with_replacement(range(d + 1), degree)
-    return np.array([row for row in rows if row[0] < d], dtype=np.int32)
 
-
-def basis_of(z: np.ndarray, settings: Mapping, bump_width: float, seed: int) -> dict:
-    """The features of one seed: monomials by dimension, bumps around random
-    train points z (n, d).
-    """
-    # Points that repeat would be centres without a gap between them.
-    points = np.unique(z, axis=0)
-    rng = np.random.default_rng([seed, _STREAM])
-    rows = rng.choice(len(points), settings["centers"], replace=False)
-    centers = points[rows]
-    spacing = np.sort(cdist(centers, centers), axis=1)[:, 1]
-    return {
-        "monomials": monomials(z.shape[1], settings["degree"], settings["max_polynomials"]),
-        "centers": centers,
-        "sigma": bump_width * np.mean(spacing**2),
-    }
+    pairs: Pairs
+    k: np.ndarray | None = None
+    score: np.ndarray | None = None
 
 
 def potential(params: Mapping, x: Array, t: Array) -> Array:
     """V(x) = scale theta . phi((x - center) / width), for x (d,); t is not used."""
     z, _ = standardise(params["units"], x, t)
-    return params["units"]["scale"] * params["theta"] @ features(params["basis"], z)
+    term = params["potential"]
+    return params["units"]["scale"] * term["theta"] @ features.features(term["basis"], z)
+
+
+def interaction(params: Mapping, z: Array) -> Array:
+    """W(z) = scale theta . psi(z / width), for the difference z (d,) of two particles."""
+    term, units = params["interaction"], params["units"]
+    values = features.kernel_features(term["basis"], z / units["width"])
+    return units["scale"] * term["theta"] @ values
 
 
 def energy(params: Mapping, settings: Mapping) -> Energy:
-    """The learned energy: V, without interaction or entropy."""
-    return Energy(Partial(potential, params))
+    """The learned energy, with the terms that ``params`` holds."""
+    return Energy(
+        Partial(potential, params) if "potential" in params else zero_energy().potential,
+        Partial(interaction, params) if "interaction" in params else None,
+        params["units"]["scale"] * params["entropy"] if "entropy" in params else 0.0,
+    )
 
 
-class Quadratic(NamedTuple):
-    """The loss theta^T gram theta - 2 theta . moment + constant, as sums over
-    pairs with total ``mass``.
-    """
+def sizes_of(bases: Mapping[str, Mapping]) -> dict[str, int]:
+    """How many entries of theta each term with features has, in their order; beta is behind them."""
+    second = {"potential": "centers", "interaction": "waves"}
+    return {
+        term: len(basis["monomials"]) + len(basis[second[term]]) for term, basis in bases.items()
+    }
 
-    gram: np.ndarray
-    moment: np.ndarray
-    constant: float
-    mass: float
 
-    def __add__(self, other: Quadratic) -> Quadratic:
-        return Quadratic(*(a + b for a, b in zip(self, other, strict=True)))
-
-    def minimiser(self, ridge: float) -> np.ndarray:
-        """theta of (gram + level I) theta = moment, by Cholesky.
-
-        The level is ``ridge`` times the mean diagonal of gram, so that a ridge means the same
-        for every set of features.
-
-        Raises:
-            LinAlgError: the equations are not finite, or singular in float64 at this ridge.
-        """
-        if not (np.isfinite(self.gram).all() and np.isfinite(self.moment).all()):
-            raise np.linalg.LinAlgError("the normal equations are not finite")
-        level = ridge * np.mean(np.diag(self.gram))
-        try:
-            factor = cho_factor(self.gram + level * np.eye(len(self.gram)))
-        except np.linalg.LinAlgError as error:
-            raise np.linalg.LinAlgError(
-                f"the normal equations are singular in float64 at ridge {ridge:g}"
-            ) from error
-        return cho_solve(factor, self.moment)
-
-    def loss(self, theta: np.ndarray) -> float:
-        """Mean squared error of the gradient under theta."""
-        return (
-            float(theta @ self.gram @ theta - 2 * theta @ self.moment + self.constant) / self.mass
+def bases_of(
+    rows: Rows, clouds: Sequence[np.ndarray], settings: Mapping, widths: Sequence, seed: int
+) -> dict[str, dict]:
+    """The features of the terms of one seed, for a bump width of V and a width of W."""
+    bases, most = {}, settings["max_polynomials"]
+    if "potential" in settings["terms"]:
+        bases["potential"] = features.potential_basis(
+            rows.pairs.x,
+            np.random.default_rng([seed, _STREAM]),
+            degree=settings["degree"],
+            most=most,
+            centers=settings["centers"],
+            bump_width=widths[0],
         )
+    if "interaction" in settings["terms"]:
+        bases["interaction"] = features.kernel_basis(
+            clouds,
+            np.random.default_rng([seed, _STREAM, _WAVES]),
+            degree=settings["interaction_degree"],
+            most=most,
+            waves=settings["interaction_waves"],
+            width=widths[1],
+        )
+    return bases
 
 
-def quadratic(basis: Mapping, data: Pairs) -> Quadratic:
+def means_of(bases: Mapping, clouds: Sequence[np.ndarray]) -> dict[str, Array] | None:
+    """What the mean of W's features over every snapshot takes: leaves (K, ...).
+
+    ``others`` is n / (n - 1): the sums run over all n particles of a snapshot, but that at the
+    point itself, where the gradient of an even function is zero, is none of its partners.
+    """
+    if "interaction" not in bases:
+        return None
+    size = np.array([len(cloud) for cloud in clouds])
+    with jax.enable_x64(True):
+        padded = np.stack([np.pad(c, ((0, max(size) - len(c)), (0, 0))) for c in clouds])
+        means = _cloud_means(bases["interaction"], padded, size)
+        return means | {"others": jnp.asarray(size / (size - 1))}
+
+
+@jax.jit
+def _cloud_means(basis, clouds, size):
+    return jax.lax.map(lambda rows: features.cloud_means(basis, *rows), (clouds, size))
+
+
+def jacobian(bases: Mapping, means: Mapping | None, z: Array, score: Array | None) -> Array:
+    """J at a point z (d,), in standardised units: (m, d).
+
+    Args:
+        means: of :func:`means_of`, for the snapshot of the point. score: (d,) grad log rho.
+    """
+    parts = []
+    if "potential" in bases:
+        parts.append(jax.jacfwd(features.features, argnums=1)(bases["potential"], z))
+    if "interaction" in bases:
+        pulls = jax.jacfwd(features.mean_features, argnums=2)(bases["interaction"], means, z)
+        parts.append(means["others"] * pulls)
+    if score is not None:
+        parts.append(score[None, :])
+    return jnp.concatenate(parts)
+
+
+def quadratic(bases: Mapping, means: Mapping | None, rows: Rows) -> Quadratic:
     """The loss of some pairs, in float64, block by block so that d = 50 fits into memory."""
-    entries = (len(basis["centers"]) + len(basis["monomials"])) * data.x.shape[1]
-    block = max(16, min(1024, 2**24 // entries, len(data.x)))
+    n, d = rows.pairs.x.shape
+    count = sum(sizes_of(bases).values()) + (rows.score is not None)
+    block = max(16, min(1024, 2**24 // (count * d), n))
     with jax.enable_x64(True):
         total = None
-        for start in range(0, len(data.x), block):
-            rows = slice(start, start + block)
-            columns = (data.x[rows], data.target[rows], data.weight[rows])
-            short = block - len(columns[0])
+        for start in range(0, n, block):
+            part = jax.tree.map(lambda column, at=start: column[at : at + block], rows)
+            short = block - len(part.pairs.x)
             # Filling rows have weight zero; a fixed shape keeps one compiled program.
-            columns = [np.pad(c, [(0, short)] + [(0, 0)] * (c.ndim - 1)) for c in columns]
-            part = Quadratic(*map(np.asarray, _block_quadratic(basis, *columns)))
+            part = jax.tree.map(
+                lambda c, short=short: np.pad(c, [(0, short)] + [(0, 0)] * (c.ndim - 1)), part
+            )
+            j, target = map(np.asarray, _weighted(bases, means, part))
+            # numpy multiplies a matrix by its own transpose in half the time of a product.
+            part = Quadratic(j @ j.T, j @ target, target @ target, np.sum(part.pairs.weight))
             total = part if total is None else total + part
     return total
 
 
 @jax.jit
-def _block_quadratic(basis, z, target, weight):
-    jacobian = jax.vmap(jax.jacfwd(features, argnums=1), in_axes=(None, 0))(basis, z)  # (b, m, d)
-    weighted = jacobian * weight[:, None, None]
-    gram = jnp.einsum("bmd,bnd->mn", weighted, jacobian)
-    moment = jnp.einsum("bmd,bd->m", weighted, target)
-    return gram, moment, jnp.sum(weight[:, None] * target**2), jnp.sum(weight)
+def _weighted(bases, means, rows):
+    """J (m, b d) and the wanted gradients (b d,) of b pairs, times the root of their weights."""
+    z, _, target, weight = rows.pairs
+    at = None if means is None else jax.tree.map(lambda leaf: leaf[rows.k], means)
+    scored = None if rows.score is None else 0
+    over = jax.vmap(jacobian, in_axes=(None, None if at is None else 0, 0, scored), out_axes=1)
+    found = over(bases, at, z, rows.score)  # (m, b, d)
+    root = jnp.sqrt(weight)[:, None]
+    return (found * root[None]).reshape(len(found), -1), (target * root).ravel()
 
 
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
-    """Choose width and ridge by cross-validation and solve the normal equations, for every seed."""
-    snapshots = problem.snapshots
+    """Choose widths and ridge by cross-validation and solve the normal equations, for every seed.
+
+    Raises:
+        ValueError: the entropy is to be learned without a density, or no particle stands apart.
+    """
+    snapshots, terms = problem.snapshots, settings["terms"]
+    if "entropy" in terms and problem.density is None:
+        raise ValueError(
+            "terms of jkonet_star_linear hold entropy, which needs the density of the snapshots; the "
+            "setting density must name an entry under densities"
+        )
     seeds = range(len(snapshots.seed))
     of_seed = [
         coupled_pairs(snapshots, problem.coupling, s, settings["scheme"], np.float64) for s in seeds
@@ -174,74 +222,130 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
             "all coupled train particles stand on one point; a potential needs an extent"
         )
     settings = {**settings, "centers": min(settings["centers"], points)}
-    results, status, rows = [], [], []
-    for seed, pairs in zip(snapshots.seed, of_seed, strict=True):
-        units = units_of(pairs, snapshots.time)
-        inside = in_units(pairs, units)
+    results, status, lines = [], [], []
+    for s, seed in enumerate(snapshots.seed):
+        units = units_of(of_seed[s], snapshots.time)
+        rows = rows_of(problem, settings, s, of_seed[s], units)
+        clouds = [
+            (cloud - units["center"]) / units["width"] for cloud in snapshots.clouds(s, "train")
+        ]
         try:
-            theta, basis, loss = solve(inside, settings, int(seed), report)
+            theta, bases, loss = solve(rows, clouds, settings, int(seed), report)
             status.append("ok")
         except np.linalg.LinAlgError as error:
-            basis = basis_of(inside.x, settings, settings["bump_widths"][0], int(seed))
-            count = len(basis["monomials"]) + len(basis["centers"])
+            widths = settings["bump_widths"][0], settings["interaction_widths"][0]
+            bases = bases_of(rows, clouds, settings, widths, int(seed))
+            count = sum(sizes_of(bases).values()) + ("entropy" in terms)
             theta, loss = np.full(count, np.nan), np.nan
             status.append(f"not solved: {error}")
-        results.append({"theta": theta, "units": units, "basis": basis})
-        rows.append({"seed": seed, "epoch": 1, "loss": loss})
+        results.append(params_of(theta, bases, units))
+        lines.append({"seed": seed, "epoch": 1, "loss": loss})
     params = jax.tree.map(lambda *leaves: _stack(leaves), *results)
-    return Fit(params, status, pd.DataFrame(rows))
+    return Fit(params, status, pd.DataFrame(lines))
+
+
+def rows_of(problem: Problem, settings: Mapping, s: int, pairs: Pairs, units: Mapping) -> Rows:
+    """The rows of the ``s``-th seed for its ``pairs`` of :func:`jko.pairs.coupled_pairs`."""
+    rows = Rows(in_units(pairs, units))
+    if set(settings["terms"]) & {"interaction", "entropy"}:
+        k, place = places(problem.snapshots, problem.coupling, s, settings["scheme"])
+        rows = rows._replace(k=k)
+    if "entropy" in settings["terms"]:
+        score = densities.scores(problem.density, problem.snapshots, s, k, place)
+        rows = rows._replace(score=units["width"] * score.astype(np.float64))
+    return rows
+
+
+def params_of(theta: np.ndarray, bases: Mapping, units: Mapping) -> dict:
+    """What :func:`energy` takes: the units, each term's features with its part of theta, and beta."""
+    params, start = {"units": units}, 0
+    for term, size in sizes_of(bases).items():
+        params[term] = {"theta": theta[start : start + size], "basis": bases[term]}
+        start += size
+    return params if start == len(theta) else params | {"entropy": theta[-1]}
 
 
 def solve(
-    pairs: Pairs, settings: Mapping, seed: int, report=print
+    rows: Rows, clouds: Sequence[np.ndarray], settings: Mapping, seed: int, report=print
 ) -> tuple[np.ndarray, dict, float]:
     """theta, the features and the loss for the pairs of one seed, in standardised units.
 
     Raises:
         LinAlgError: the equations are singular or not finite for every candidate.
     """
-    basis, ridge, whole = choose(pairs, settings, seed)
-    theta = whole.minimiser(ridge)
+    bases, ridges, whole = choose(rows, clouds, settings, seed)
+    sizes = sizes_of(bases)
+    groups = list(zip(sizes.values(), ridges, strict=True))
+    theta = whole.minimiser(groups)
     loss = whole.loss(theta)
-    values = np.linalg.eigvalsh(whole.gram)
-    rank = int(np.sum(values > values[-1] * len(values) * np.finfo(float).eps))
-    condition = values[-1] / (max(values[0], 0) + ridge * np.mean(values))
+    described, start = [], 0
+    for (term, size), ridge in zip(sizes.items(), ridges, strict=True):
+        part, powers = slice(start, start + size), bases[term]["monomials"]
+        described.append(
+            f"{term}: {size} features, {len(powers)} of them monomials of degree <= {powers.shape[1]}, "
+            f"sigma {bases[term]['sigma']:.4g}, ridge {ridge:g}, rank {rank(whole.gram[part, part])}"
+        )
+        start += size
+    if rows.score is not None:
+        at_bound = ", at its bound" if theta[-1] == 0 else ""
+        described.append(f"entropy: {theta[-1]:.4g} in units of the energy{at_bound}")
+    values = np.linalg.eigvalsh(whole.penalised(groups))
     report(
-        f"seed {seed}: {len(theta)} features, {len(basis['monomials'])} of them monomials of degree "
-        f"<= {basis['monomials'].shape[1]}; sigma {basis['sigma']:.4g}, ridge {ridge:g}, rank {rank}, "
-        f"condition {condition:.3g}, loss {loss:.6g}"
+        f"seed {seed}: {'; '.join(described)}; rank {rank(whole.gram)} of {len(theta)}, "
+        f"condition {values[-1] / values[0]:.3g}, loss {loss:.6g}"
     )
-    return theta, basis, loss
+    return theta, bases, loss
 
 
-def choose(pairs: Pairs, settings: Mapping, seed: int) -> tuple[dict, float, Quadratic]:
-    """The features, the ridge and the loss with the smallest cross-validated error on the pairs.
+def folds_of(rows: Rows, seed: int) -> np.ndarray:
+    """The fold of every pair: (p,).
 
-    All pairs of a point stand in one fold: a point in several pairs must not vouch for itself.
+    All pairs of a point stand in one fold: a point in several pairs must not vouch for itself. With an
+    interaction or an entropy all pairs of an interval do, for W's mean and the score are those of
+    a snapshot, and so is their sampling error: within a snapshot it passes for a fit.
+    """
+    if rows.k is not None and np.ptp(rows.k) > 0:
+        return np.unique(rows.k, return_inverse=True)[1]
+    _, point = np.unique(rows.pairs.x, axis=0, return_inverse=True)
+    folds = min(_FOLDS, int(point.max()) + 1)
+    rng = np.random.default_rng([seed, _STREAM, folds])
+    return (rng.permutation(int(point.max()) + 1) % folds)[point.ravel()]
+
+
+def choose(
+    rows: Rows, clouds: Sequence[np.ndarray], settings: Mapping, seed: int
+) -> tuple[dict, tuple[float, ...], Quadratic]:
+    """The features, their ridges and the loss with the smallest cross-validated error on the pairs.
+
     A candidate whose equations cannot be solved is passed over.
 
     Raises:
         LinAlgError: none of the candidates can be solved.
     """
-    _, point = np.unique(pairs.x, axis=0, return_inverse=True)
-    folds = min(_FOLDS, int(point.max()) + 1)
-    rng = np.random.default_rng([seed, _STREAM, folds])
-    fold = (rng.permutation(int(point.max()) + 1) % folds)[point.ravel()]
+    fold = folds_of(rows, seed)
+    candidates = {term: (settings[w], settings[r]) for term, (w, r) in _CANDIDATES.items()}
+    for term in set(candidates) - set(settings["terms"]):
+        candidates[term] = ([None], [None])
+    widths, ridges = zip(*candidates.values(), strict=True)
     best = (np.inf, None, None, None)
-    for bump_width in settings["bump_widths"]:
-        basis = basis_of(pairs.x, settings, bump_width, seed)
+    for pair in product(*widths):
+        bases = bases_of(rows, clouds, settings, pair, seed)
+        means = means_of(bases, clouds)
         parts = [
-            quadratic(basis, Pairs(*(column[fold == f] for column in pairs))) for f in range(folds)
+            quadratic(bases, means, jax.tree.map(lambda column, f=f: column[fold == f], rows))
+            for f in range(fold.max() + 1)
         ]
         whole = functools.reduce(Quadratic.__add__, parts)
-        for ridge in settings["ridges"]:
+        for chosen in product(*ridges):
+            chosen = tuple(ridge for ridge in chosen if ridge is not None)
+            groups = list(zip(sizes_of(bases).values(), chosen, strict=True))
             try:
-                whole.minimiser(ridge)
-                error = _error_of_folds(parts, ridge)
+                whole.minimiser(groups)
+                error = _error_of_folds(parts, groups)
             except np.linalg.LinAlgError:
                 continue
             if error < best[0]:
-                best = (error, basis, ridge, whole)
+                best = (error, bases, chosen, whole)
     if best[1] is None:
         raise np.linalg.LinAlgError(
             "the equations are singular or not finite at every ridge and width"
@@ -249,12 +353,12 @@ def choose(pairs: Pairs, settings: Mapping, seed: int) -> tuple[dict, float, Qua
     return best[1:]
 
 
-def _error_of_folds(parts: Sequence[Quadratic], ridge: float) -> float:
+def _error_of_folds(parts: Sequence[Quadratic], groups: Sequence[tuple[int, float]]) -> float:
     """Mean over the folds of the loss of one under the minimiser of the others."""
     errors = []
     for f, part in enumerate(parts):
         others = functools.reduce(Quadratic.__add__, [*parts[:f], *parts[f + 1 :]])
-        errors.append(part.loss(others.minimiser(ridge)))
+        errors.append(part.loss(others.minimiser(groups)))
     return float(np.mean(errors))
 
 

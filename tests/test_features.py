@@ -1,0 +1,103 @@
+"""Features by counting, by hand and by brute force; means over a snapshot by a loop over its particles."""
+
+from __future__ import annotations
+
+from math import comb
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jko import features
+
+
+@pytest.mark.parametrize(("d", "degree"), [(1, 4), (2, 4), (5, 4), (3, 2), (50, 2)])
+def test_the_monomials_are_all_of_total_degree_one_to_degree(d, degree):
+    found = features.monomials(d, degree, 10_000)
+    assert len(found) == comb(d + degree, degree) - 1
+    powers = {tuple(np.bincount(row, minlength=d + 1)[:d]) for row in found}
+    assert len(powers) == len(found)
+    assert {sum(power) for power in powers} == set(range(1, degree + 1))
+
+
+@pytest.mark.parametrize(
+    ("d", "most", "degree", "count"),
+    [(50, 1500, 2, 1325), (5, 1500, 4, 125), (50, 10, 1, 50), (2, 13, 3, 9)],
+)
+def test_the_degree_falls_until_the_monomials_fit(d, most, degree, count):
+    found = features.monomials(d, 4, most)
+    assert found.shape == (count, degree)
+
+
+def test_features_are_powers_and_bumps():
+    basis = {
+        "monomials": features.monomials(2, 2, 100),
+        "centers": np.array([[1.0, 2.0], [0.0, 0.0]], np.float32),
+        "sigma": np.float32(3.0),
+    }
+    found = np.asarray(features.features(basis, jnp.array([2.0, 5.0])))
+    np.testing.assert_allclose(sorted(found[:5]), [2, 4, 5, 10, 25])
+    np.testing.assert_allclose(found[5:], [np.exp(-10 / 3), np.exp(-29 / 3)], rtol=1e-6)
+
+
+def kernel_basis(d: int = 2, degree: int = 4, waves: int = 6, width: float = 0.5) -> dict:
+    clouds = [np.random.default_rng(k).normal(size=(9, d)) + k for k in range(2)]
+    rng = np.random.default_rng(1)
+    return features.kernel_basis(clouds, rng, degree=degree, most=1500, waves=waves, width=width)
+
+
+@pytest.mark.parametrize(
+    ("d", "degree", "count"), [(2, 4, 3 + 5), (1, 4, 2), (3, 3, 6), (50, 4, 1275)]
+)
+def test_kernels_have_all_monomials_of_even_degree(d, degree, count):
+    rows = kernel_basis(d, degree)["monomials"]
+    assert len(rows) == count
+    assert set(np.sum(rows < d, axis=1)) <= {2, 4}
+
+
+def test_a_kernel_is_even_and_pulls_no_particle_towards_itself():
+    basis, z = kernel_basis(), jnp.array([0.7, -1.3])
+    found = features.kernel_features(basis, z)
+    np.testing.assert_array_equal(found, features.kernel_features(basis, -z))
+    at_itself = jax.jacfwd(features.kernel_features, argnums=1)(basis, jnp.zeros(2))
+    np.testing.assert_array_equal(at_itself, 0)
+
+
+def test_many_waves_span_even_bumps():
+    """The mean product of waves at two places is the kernel of the docstring."""
+    basis = kernel_basis(waves=200_000)
+    # The width is half the mean squared distance of two particles of a snapshot.
+    clouds = [np.random.default_rng(k).normal(size=(9, 2)) + k for k in range(2)]
+    squared = [
+        np.mean([np.sum((x - y) ** 2) for i, x in enumerate(c) for j, y in enumerate(c) if i != j])
+        for c in clouds
+    ]
+    assert basis["sigma"] == pytest.approx(0.5 * np.mean(squared), rel=1e-9)
+    for z, other in (([0.3, 0.2], [0.1, -0.4]), ([1.0, 0.5], [-1.2, -0.3])):
+        z, other = np.array(z), np.array(other)
+        found = np.mean(np.cos(basis["waves"] @ z) * np.cos(basis["waves"] @ other))
+        bumps = [np.exp(-np.sum((z - s * other) ** 2) / basis["sigma"]) for s in (1, -1)]
+        assert found == pytest.approx(np.mean(bumps), abs=0.008)
+
+
+@pytest.mark.parametrize(
+    ("d", "degree", "waves", "n"), [(2, 4, 6, 300), (3, 3, 0, 5), (1, 1, 4, 7)]
+)
+def test_the_mean_over_a_snapshot_is_that_of_a_loop_over_its_particles(d, degree, waves, n):
+    """With more places than particles, which must not count, and more particles than a block holds."""
+    rng = np.random.default_rng(n)
+    cloud, x = rng.normal(size=(n + 3, d)), rng.normal(size=d)
+    with jax.enable_x64(True):
+        basis = kernel_basis(d, degree, waves)
+        means = jax.jit(features.cloud_means)(basis, cloud, n)
+        mean = jax.jit(features.mean_features)
+        found = mean(basis, means, jnp.asarray(x))
+        pull = jax.jit(jax.jacfwd(features.mean_features, argnums=2))(basis, means, jnp.asarray(x))
+        one = jax.jit(features.kernel_features)
+        slope = jax.jit(jax.jacfwd(features.kernel_features, argnums=1))
+        values = [np.asarray(one(basis, jnp.asarray(x - y))) for y in cloud[:n]]
+        slopes = [np.asarray(slope(basis, jnp.asarray(x - y))) for y in cloud[:n]]
+    assert found.shape == (len(basis["monomials"]) + waves,) and found.dtype == np.float64
+    np.testing.assert_allclose(found, np.mean(values, axis=0), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(pull, np.mean(slopes, axis=0), rtol=1e-9, atol=1e-12)

@@ -1,0 +1,160 @@
+"""Features of linear energies: V(x) = theta . phi(x) and W(z) = theta . psi(z), in standardised units.
+
+V's features phi, for coordinates of order one at any d:
+
+- monomials of total degree 1 to ``degree``. The paper (jkonet_star appendix C.6) takes powers per
+  coordinate on a grid; a total degree keeps the mixed terms and needs (d + degree choose degree) - 1
+  features: 14 at d = 2 and 125 at d = 5 for degree 4. Where that exceeds ``most`` the degree
+  is lowered until it fits (at d = 50: degree 2, 1325 features).
+- Gaussian bumps exp(-|x - c|^2 / sigma) around train points. The paper's grid of 10 points per dimension
+  has 10^d of them; centres drawn from the data lie where V is asked for at any d. sigma is
+  ``bump_width`` in units of the mean squared distance from a centre to the nearest other one.
+
+W's features psi are even, W(-z) = W(z), so that two particles pull each other with opposite forces,
+and the force of a particle on itself is zero:
+
+- monomials of even total degree up to ``degree``;
+- waves cos(omega . z), omega ~ N(0, (2 / sigma) I). Their mean product at z and z' is
+  (exp(-|z - z'|^2 / sigma) + exp(-|z + z'|^2 / sigma)) / 2: many of them span what bumps of that width,
+  made even, span (Rahimi and Recht 2007). sigma is ``width`` in units of the mean squared
+  distance of two particles of one snapshot.
+
+Both kinds split into functions of each particle, z = x - y,
+
+    cos(omega . (x - y)) = cos(omega . x) cos(omega . y) + sin(omega . x) sin(omega . y)
+    prod_i (x_i - y_i) = sum over subsets A of the factors of prod_{i in A} x_i prod_{i not in A} (-y_i)
+
+and so the mean of psi(x - y) over a snapshot takes a few means over its particles y, once
+(:func:`cloud_means`), and then no more than psi itself (:func:`mean_features`): of order n m in all
+for n particles, where a sum over the pairs is of order n^2 m in time or memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement, product
+from math import comb
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.spatial.distance import cdist
+
+# Particles whose products are formed at once: at d = 50 each has thousands of them.
+_BLOCK = 256
+
+
+def monomials(d: int, degree: int, most: int) -> np.ndarray:
+    """(p, degree) factors of every monomial of total degree 1..degree;
+    index d stands for the factor 1.
+
+    The degree is lowered until there are at most ``most`` monomials, but never below 1.
+    """
+    while degree > 1 and comb(d + degree, degree) - 1 > most:
+        degree -= 1
+    rows = combinations_with_replacement(range(d + 1), degree)
+    return np.array([row for row in rows if row[0] < d], dtype=np.int32)
+
+
+def potential_basis(
+    z: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    degree: int,
+    most: int,
+    centers: int,
+    bump_width: float,
+) -> dict[str, np.ndarray]:
+    """V's features: monomials by dimension, bumps around random train points z (n, d)."""
+    # Points that repeat would be centres without a gap between them.
+    points = np.unique(z, axis=0)
+    rows = rng.choice(len(points), centers, replace=False)
+    chosen = points[rows]
+    spacing = np.sort(cdist(chosen, chosen), axis=1)[:, 1]
+    return {
+        "monomials": monomials(z.shape[1], degree, most),
+        "centers": chosen,
+        "sigma": bump_width * np.mean(spacing**2),
+    }
+
+
+def features(basis: Mapping, z: Array) -> Array:
+    """phi(z): (m,) for z (d,)."""
+    factors = jnp.append(z, jnp.ones((), z.dtype))[basis["monomials"]]  # (p, degree)
+    distances = jnp.sum((z[None, :] - basis["centers"]) ** 2, axis=1)  # (c,)
+    return jnp.concatenate([jnp.prod(factors, axis=1), jnp.exp(-distances / basis["sigma"])])
+
+
+def kernel_basis(
+    clouds: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    *,
+    degree: int,
+    most: int,
+    waves: int,
+    width: float,
+) -> dict[str, np.ndarray]:
+    """W's features: even monomials by dimension, and random waves for snapshots (n, d)."""
+    d = clouds[0].shape[1]
+    rows = monomials(d, degree, most)
+    # Twice the trace of the covariance is the mean squared distance of two particles.
+    squared = np.mean([2 * np.sum(np.var(cloud, axis=0, ddof=1)) for cloud in clouds])
+    sigma = width * squared
+    scale = np.sqrt(2 / sigma) if sigma > 0 else 0.0
+    return {
+        "monomials": rows[np.sum(rows < d, axis=1) % 2 == 0],
+        "waves": scale * rng.normal(size=(waves, d)),
+        "sigma": sigma,
+    }
+
+
+def kernel_features(basis: Mapping, z: Array) -> Array:
+    """psi(z): (m,) for the difference z (d,) of two particles."""
+    factors = jnp.append(z, jnp.ones((), z.dtype))[basis["monomials"]]  # (p, degree)
+    return jnp.concatenate([jnp.prod(factors, axis=1), jnp.cos(basis["waves"] @ z)])
+
+
+def cloud_means(basis: Mapping, cloud: Array, size: Array) -> dict[str, Array]:
+    """What :func:`mean_features` has to know of a snapshot: means over its particles.
+
+    Args:
+        cloud: (n, d) particles, of which the first ``size`` () count.
+
+    Returns:
+        powers: (2^degree, p) of the factors of each monomial outside each subset.
+        cos, sin: (waves,) of the phases.
+    """
+    inside = _subsets(basis)
+    short = -len(cloud) % _BLOCK
+    blocks = jnp.pad(cloud, ((0, short), (0, 0))).reshape(-1, _BLOCK, cloud.shape[1])
+    counted = (jnp.arange(len(cloud) + short) < size).astype(cloud.dtype).reshape(-1, _BLOCK)
+
+    def one(y):
+        factors = jnp.append(-y, jnp.zeros((), y.dtype))[basis["monomials"]]  # (p, degree)
+        powers = jnp.prod(jnp.where(inside, jnp.ones((), y.dtype), factors[None]), axis=2)
+        phase = basis["waves"] @ y
+        return {"powers": powers, "cos": jnp.cos(phase), "sin": jnp.sin(phase)}
+
+    def of_block(rows):
+        particles, weight = rows
+        values = jax.vmap(one)(particles)
+        return jax.tree.map(lambda value: jnp.tensordot(weight, value, axes=1), values)
+
+    sums = jax.lax.map(of_block, (blocks, counted))
+    return jax.tree.map(lambda value: jnp.sum(value, axis=0) / jnp.sum(counted), sums)
+
+
+def mean_features(basis: Mapping, means: Mapping, x: Array) -> Array:
+    """Mean of psi(x - y) over the particles y of a snapshot, that at x among them: (m,) for x (d,)."""
+    factors = jnp.append(x, jnp.ones((), x.dtype))[basis["monomials"]]  # (p, degree)
+    powers = jnp.prod(jnp.where(_subsets(basis), factors[None], jnp.ones((), x.dtype)), axis=2)
+    phase = basis["waves"] @ x
+    waves = jnp.cos(phase) * means["cos"] + jnp.sin(phase) * means["sin"]
+    return jnp.concatenate([jnp.sum(powers * means["powers"], axis=0), waves])
+
+
+def _subsets(basis: Mapping) -> np.ndarray:
+    """(2^degree, 1, degree) which factors of a monomial are inside each subset."""
+    degree = basis["monomials"].shape[1]
+    return np.array(list(product((False, True), repeat=degree)))[:, None, :]
