@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Before JAX is imported, which reads them. One thread for compiled programs.
+# Before JAX is imported, which reads them. One thread for compiled programs, and little work on making
+# them fast: most run for less time than it takes to compile them.
 os.environ["NPROC"] = "1"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 for name in [name for name in os.environ if name.startswith("JAX_COMPILATION_CACHE")]:
     del os.environ[name]
 _CELLS = Path(__file__).resolve().parents[2] / "shared" / "eb"
