@@ -180,11 +180,18 @@ def test_a_manifest_names_settings_data_packages_and_commit(finished):
     assert "commit" in manifest.index
 
 
+ONE_TRAINING = TINY.replace("run: [potentials, level_curves]", "run: [level_curves]").replace(
+    "  level_curves:\n    methods: [jkonet_star_linear_explicit]",
+    "  level_curves:\n    methods: [jkonet_star]",
+)
+
+
 def test_kill_9_in_training_and_resume_end_with_the_same_bytes(tmp_path):
     target = "results/flowers_paired/jkonet_star/fit.msgpack"
-    epochs = 6_000
-    undisturbed = checkout(tmp_path / "undisturbed", epochs=epochs)
-    disturbed = checkout(tmp_path / "disturbed", epochs=epochs)
+    undisturbed, disturbed = (
+        checkout(tmp_path / name, tiny=ONE_TRAINING, epochs=3_000)
+        for name in ("undisturbed", "disturbed")
+    )
     assert snakemake(undisturbed, METRICS).returncode == 0
 
     process = subprocess.Popen(
@@ -223,7 +230,7 @@ def cells_nowhere(folder: Path) -> dict[str, str]:
 
 NO_CELLS = TINY.replace(
     "run: [potentials, level_curves]\nexperiments:",
-    "run: [embryoid, potentials]\nexperiments:\n  embryoid: {methods: [jkonet_star_linear_explicit]}",
+    "run: [embryoid, level_curves]\nexperiments:\n  embryoid: {methods: [jkonet_star_linear_explicit]}",
 )
 
 
@@ -239,7 +246,7 @@ def test_without_cells_all_finishes_and_says_so(tmp_path):
     run = snakemake(folder, "all", JKO_EMBRYOID="")
     assert run.returncode == 0, run.stderr
     assert not (folder / "results/embryoid").exists()
-    assert (folder / "results/figures/schemes.pdf").exists()
+    assert (folder / "results/figures/level_curves.pdf").exists()
 
 
 def test_without_cells_their_own_target_is_a_clear_error(tmp_path):
