@@ -89,25 +89,32 @@ def test_the_lines_of_a_training_are_understood():
 
 
 def test_an_epoch_is_without_what_comes_before_the_first_mark(tmp_path):
-    neural, closed = tmp_path / "neural.tsv", tmp_path / "closed.tsv"
-    # Of the nine later epochs one took 4 s, eight 0.5 s each.
-    rows = [("epoch", 1, 100.0), ("epoch", 1, 4.0), ("epoch", 8, 4.0)]
-    pd.DataFrame(rows, columns=costs.SPANS).to_csv(neural, sep="\t", index=False)
-    rows = [("fit", 1, 20.0), ("fit", 1, 3.0), ("fit", 1, 1.0)]
-    pd.DataFrame(rows, columns=costs.SPANS).to_csv(closed, sep="\t", index=False)
-    table = costs.per_epoch({"mlp": neural, "linear": closed}).set_index("method")
-    assert table.loc["mlp"].to_dict() == {
+    paths = {name: tmp_path / f"{name}.tsv" for name in ("neural", "other", "closed")}
+    # Of the nine later epochs one took 4 s, eight 0.5 s each; another dataset has one of 9 s.
+    spans = {
+        "neural": [("epoch", 1, 100.0), ("epoch", 1, 4.0), ("epoch", 8, 4.0)],
+        "other": [("epoch", 1, 50.0), ("epoch", 1, 9.0)],
+        "closed": [("fit", 1, 20.0), ("fit", 1, 3.0), ("fit", 1, 1.0)],
+    }
+    for name, rows in spans.items():
+        pd.DataFrame(rows, columns=costs.SPANS).to_csv(paths[name], sep="\t", index=False)
+    pairs = [("mlp", paths["neural"]), ("linear", paths["closed"]), ("mlp", paths["other"])]
+    alone = costs.per_epoch(pairs[:1]).set_index("method")
+    assert alone.loc["mlp"].to_dict() == {
         "unit": "epoch", "epochs": 9, "median_s": 0.5, "low_s": 0.5, "high_s": 0.5,
         "first_s": 100.0, "fit_s": 108.0,
     }  # fmt: skip
+    table = costs.per_epoch(pairs).set_index("method")
     assert table.loc["linear"].to_dict() == {
         "unit": "fit", "epochs": 2, "median_s": 2.0, "low_s": 1.5, "high_s": 2.5,
         "first_s": 20.0, "fit_s": 20.0,
     }  # fmt: skip
+    assert table.loc["mlp", "epochs"] == 10
+    assert (table.loc["mlp", "first_s"], table.loc["mlp", "fit_s"]) == (75.0, 83.5)
 
 
 def test_a_single_span_cannot_be_told_from_its_compilation(tmp_path):
     path = tmp_path / "one.tsv"
     pd.DataFrame([("epoch", 5, 9.0)], columns=costs.SPANS).to_csv(path, sep="\t", index=False)
     with pytest.raises(ValueError, match="one.tsv: 1 span of epochs; two are needed"):
-        costs.per_epoch({"mlp": path})
+        costs.per_epoch([("mlp", path)])

@@ -314,7 +314,7 @@ rule table_cost_per_epoch:
     input:
         spans=expand(
             "results/benchmarks/epochs/{dataset}-{method}.tsv",
-            dataset=experiment_datasets("cost_per_epoch")[:1],
+            dataset=experiment_datasets("cost_per_epoch"),
             method=experiment_methods("cost_per_epoch"),
         ),
     output:
@@ -333,6 +333,7 @@ rule table_cost_per_epoch:
         mem_mb=1000,
         runtime=10,
     params:
+        datasets=experiment_datasets("cost_per_epoch"),
         methods=experiment_methods("cost_per_epoch"),
         code=code("table_cost_per_epoch"),
     script:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,41 +82,37 @@ def spans(marks: Sequence[tuple[float, str]], whole: float) -> pd.DataFrame:
     return ends.diff().fillna(ends).astype({"epochs": int}).assign(unit="epoch")[SPANS]
 
 
-def per_epoch(files: Mapping[str, str | Path]) -> pd.DataFrame:
+def per_epoch(files: Iterable[tuple[str, str | Path]]) -> pd.DataFrame:
     """Seconds of an epoch of each method, once everything is compiled.
 
     Args:
-        files: {method: a table of :func:`spans`, of one fit or of several without epochs}.
+        files: pairs of a method and a table of :func:`spans` on one dataset, of one fit or of
+            several without epochs.
 
     Returns:
-        Columns method, unit, epochs (all but those of the first span); median_s, low_s and high_s, the
-        quartiles over these epochs, each taken as the mean of its span; first_s, seconds of the
-        first span, and fit_s, of the first fit as a whole.
+        Columns method, unit, epochs (all but those of the first spans); median_s, low_s and high_s,
+        the quartiles over these epochs of all datasets, each taken as the mean of its span; first_s,
+        seconds of the first span, and fit_s, of the first fit as a whole, medians over the datasets.
 
     Raises:
         ValueError: a file has one span alone, whose compilation cannot be told apart.
     """
-    table = []
-    for method, path in files.items():
+    of_methods: dict[str, list[pd.DataFrame]] = {}
+    for method, path in files:
         found = pd.read_csv(path, sep="\t")
         if len(found) < 2:
             raise ValueError(
                 f"{path}: {len(found)} span of epochs; two are needed to tell the compilation from them"
             )
-        later, unit = found.iloc[1:], found["unit"].iloc[0]
+        of_methods.setdefault(method, []).append(found)
+    table = []
+    for method, tables in of_methods.items():
+        later, unit = pd.concat([found.iloc[1:] for found in tables]), tables[0]["unit"].iloc[0]
         of_epochs = np.repeat(later["seconds"] / later["epochs"], later["epochs"])
         low, median, high = of_epochs.quantile([0.25, 0.5, 0.75])
-        first = found["seconds"].iloc[0]
-        table.append(
-            {
-                "method": method,
-                "unit": unit,
-                "epochs": len(of_epochs),
-                "median_s": median,
-                "low_s": low,
-                "high_s": high,
-                "first_s": first,
-                "fit_s": found["seconds"].sum() if unit == "epoch" else first,
-            }
-        )
+        first = [found["seconds"].iloc[0] for found in tables]
+        whole = [found["seconds"].sum() for found in tables] if unit == "epoch" else first
+        key = {"method": method, "unit": unit, "epochs": len(of_epochs)}
+        quartiles = {"median_s": median, "low_s": low, "high_s": high}
+        table.append(key | quartiles | {"first_s": np.median(first), "fit_s": np.median(whole)})
     return pd.DataFrame(table)
