@@ -9,13 +9,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from jko.plotting.style import BLACK, BLUE, COLOURS, COLUMN, GREY, MARKERS, legend_columns, styled
+from jko.plotting.style import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    COLUMN,
+    GREY,
+    MARKERS,
+    legend_columns,
+    log_ticks,
+    styled,
+)
 
-# The panels of a coupling: label of the axis, and what is drawn filled and open.
+# The panels of a coupling: label of the axis, what is drawn filled (or open), and the scale.
 _PANELS = (
-    ("(a) L2-UVP of the\npotential (%)", {"l2_uvp": True}),
-    ("(b) seconds of\nthe whole job", {"couple_seconds": True, "train_seconds": False}),
-    ("(c) memory of the\ncoupling (MB)", {"couple_mb": True}),
+    ("(a) L2-UVP of the\npotential (%)", {"l2_uvp": True}, "log"),
+    ("(b) whole job (s)", {"couple_seconds": True, "train_seconds": False}, "log"),
+    ("(c) memory of the\ncoupling (MB)", {"couple_mb": True}, "linear"),
 )
 
 
@@ -81,7 +91,7 @@ def by_coupling(table: pd.DataFrame, couplings: Mapping[str, str]) -> Figure:
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
         look = {"color": colour, "marker": marker, "ls": ""}
         of_landscape = table[table["landscape"] == name]
-        for axis, (_, metrics) in zip(axes, _PANELS, strict=True):
+        for axis, (_, metrics, _) in zip(axes, _PANELS, strict=True):
             for metric, filled in metrics.items():
                 rows = of_landscape[of_landscape["metric"] == metric].set_index("method")
                 shown = rows.reindex(couplings)
@@ -96,9 +106,13 @@ def by_coupling(table: pd.DataFrame, couplings: Mapping[str, str]) -> Figure:
                 if metric == "l2_uvp" and "zero_energy" in rows.index:
                     axis.axhline(rows.loc["zero_energy", "mean"], color=colour, ls="--", lw=0.8)
         handles.append(Line2D([], [], **look, label=name.replace("_", " ")))
-    for axis, (label, _) in zip(axes, _PANELS, strict=True):
-        axis.set_yscale("log", nonpositive="clip")
+    for axis, (label, _, scale) in zip(axes, _PANELS, strict=True):
         axis.set_ylabel(label)
+        if scale == "log":
+            axis.set_yscale("log", nonpositive="clip")
+            log_ticks(axis)
+        else:
+            axis.set_ylim(bottom=0)
         for place in range(0, len(couplings), 2):
             axis.axvspan(place - 0.5, place + 0.5, color="#F2F2F2", lw=0, zorder=0)
     axes[-1].set_xticks(

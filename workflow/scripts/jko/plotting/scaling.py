@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from jko.plotting.style import BLACK, MARKERS, PAGE, styled
+from jko.plotting.style import BLACK, MARKERS, PAGE, log_ticks, styled
 
 # Metric, label of the axis, and the reference that is drawn as a line.
 _ERRORS = (
@@ -66,6 +66,7 @@ def by_dimension(summary: pd.DataFrame, methods: Sequence[str]) -> Figure:
         axes[:, 0], (*(row[1] for row in _ERRORS), "(c) whole job\n(s)"), strict=True
     ):
         axis.set_ylabel(label)
+        log_ticks(axis)
     zero = [Line2D([], [], color=BLACK, ls="--", lw=0.9, label="V = 0")]
     _legend(figure, [*_handles(looks["particles"], "n"), *zero], "upper")
     dashes = [
