@@ -184,6 +184,19 @@ def test_settings_on_a_dataset_are_those_of_the_method_with_its_overrides():
     assert config["methods"]["mine"]["epochs"] == 1000
 
 
+def test_an_override_may_name_many_datasets_or_none_by_a_pattern():
+    patterns = {
+        "grid_*_d5": {"epochs": 2, "batch": 9},
+        "grid_sphere_*": {"epochs": 3},
+        "none_*": {"epochs": 4},
+    }
+    config = completed(put("methods/mine/overrides", patterns))
+    names = ["grid_flowers_d3", "grid_flowers_d5", "grid_sphere_d3", "grid_sphere_d5"]
+    found = [settings.method_settings(config, "mine", name) for name in names]
+    assert [entry["epochs"] for entry in found] == [1000, 2, 3, 3]
+    assert [entry["batch"] for entry in found] == [250, 9, 250, 9]
+
+
 def test_datasets_of_an_experiment_stand_in_order_without_repetition():
     def change(config):
         config["experiments"]["first"]["datasets"] = [

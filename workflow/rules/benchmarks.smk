@@ -27,6 +27,29 @@ rule benchmark:
         "../scripts/benchmark.py"
 
 
+rule time_epochs:
+    input:
+        unpack(precomputed),
+        snapshots="results/{dataset}/snapshots.npz",
+    output:
+        spans="results/benchmarks/epochs/{dataset}-{method}.tsv",
+    log:
+        "results/logs/time_epochs/{dataset}-{method}.log",
+    conda:
+        "../../envs/jko.yaml"
+    # As above: nothing else runs beside it.
+    threads: 64
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        method=method_settings,
+        fits=4,
+        code=method_code("time_epochs"),
+    script:
+        "../scripts/time_epochs.py"
+
+
 rule table_benchmarks:
     input:
         phases=expand("results/benchmarks/{task}.json", task=BENCHMARKS),

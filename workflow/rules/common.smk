@@ -266,6 +266,26 @@ def experiment_metrics(name):
     return experiment_files(name, "metrics.tsv", ["reference"])
 
 
+def experiment_couplings(name, file):
+    """A file of the coupling behind every fit of an experiment, in the order of :func:`experiment_files`."""
+    return [
+        f"results/{dataset}/"
+        + file.format(coupling=settings.method_settings(config, method, dataset)["coupling"])
+        for dataset in experiment_datasets(name)
+        for method in experiment_methods(name)
+    ]
+
+
+def coupling_words(name):
+    """Methods of an experiment -> their coupling in words, with the number that tells it from others."""
+    words = {}
+    for method in experiment_methods(name):
+        entry = config["couplings"][config["methods"][method]["coupling"]]
+        number = entry.get("epsilon", entry.get("batch", ""))
+        words[method] = f"{entry['kind']} {number}".rstrip()
+    return words
+
+
 def experiment_method_settings(name):
     """Methods of an experiment -> their settings."""
     return {method: config["methods"][method] for method in experiment_methods(name)}

@@ -212,3 +212,77 @@ rule figure_general_energies:
         code=code("figure_terms"),
     script:
         "../scripts/figure_terms.py"
+
+
+rule figure_scaling:
+    input:
+        errors="results/tables/scaling.tsv",
+    output:
+        pdf="results/figures/scaling.pdf",
+        png=report(
+            "results/figures/scaling.png",
+            caption="../report/figure_scaling.rst",
+            category="Scaling and cost",
+        ),
+    log:
+        "results/logs/figure_scaling.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        methods=experiment_methods("scaling"),
+        code=code("figure_scaling"),
+    script:
+        "../scripts/figure_scaling.py"
+
+
+rule figure_coupling_ablation:
+    input:
+        errors="results/tables/coupling_ablation.tsv",
+    output:
+        pdf="results/figures/coupling_ablation.pdf",
+        png=report(
+            "results/figures/coupling_ablation.png",
+            caption="../report/figure_coupling_ablation.rst",
+            category="Scaling and cost",
+        ),
+    log:
+        "results/logs/figure_coupling_ablation.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        couplings=coupling_words("coupling_ablation"),
+        code=code("figure_coupling_ablation"),
+    script:
+        "../scripts/figure_coupling_ablation.py"
+
+
+rule figure_cost_per_epoch:
+    input:
+        costs="results/tables/cost_per_epoch.tsv",
+    output:
+        pdf="results/figures/cost_per_epoch.pdf",
+        png=report(
+            "results/figures/cost_per_epoch.png",
+            caption="../report/figure_cost_per_epoch.rst",
+            category="Scaling and cost",
+        ),
+    log:
+        "results/logs/figure_cost_per_epoch.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code("figure_cost_per_epoch"),
+    script:
+        "../scripts/figure_cost_per_epoch.py"

@@ -8,6 +8,8 @@ rule couple:
         coupling="results/{dataset}/coupling-{coupling}.npz",
     log:
         "results/logs/couple/{dataset}-{coupling}.log",
+    benchmark:
+        "results/{dataset}/coupling-{coupling}.benchmark.tsv"
     conda:
         "../../envs/jko.yaml"
     threads: 1

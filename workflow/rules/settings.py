@@ -7,6 +7,7 @@ import functools
 import itertools
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import yaml
@@ -77,7 +78,8 @@ def complete(config: MutableMapping, schemas: Path) -> None:
     for name, method in config["methods"].items():
         _check_names(config, method, f"methods/{name}")
         for dataset, changes in method.get("overrides", {}).items():
-            if dataset not in config["datasets"]:
+            # A pattern may match none, where a configuration takes a part of a grid.
+            if "*" not in dataset and dataset not in config["datasets"]:
                 raise SettingsError(
                     f"config methods/{name}/overrides names the dataset {dataset!r}; datasets: "
                     f"{_names(config['datasets'])}"
@@ -88,7 +90,7 @@ def complete(config: MutableMapping, schemas: Path) -> None:
                     raise SettingsError(
                         f"config {place}: {key} cannot be overridden; make another entry under methods"
                     )
-            settings = method_settings(config, name, dataset)
+            settings = {k: v for k, v in method.items() if k != "overrides"} | changes
             _check(settings, _schema_of(settings, "method", schemas, place), place)
             _check_names(config, settings, place)
 
@@ -246,11 +248,17 @@ def candidates_of(config: Mapping, search: str) -> dict[str, dict]:
 
 
 def method_settings(config: Mapping, method: str, dataset: str) -> dict:
-    """Settings of a method on a dataset: its own, under those of its `overrides` for the dataset."""
+    """Settings of a method on a dataset: its own, under those of its `overrides` for the dataset.
+
+    The id in an override may hold `*` for any text; of several that match, later ones lie on top.
+    """
     settings = {
         key: value for key, value in config["methods"][method].items() if key != "overrides"
     }
-    return settings | config["methods"][method].get("overrides", {}).get(dataset, {})
+    for pattern, changes in config["methods"][method].get("overrides", {}).items():
+        if fnmatchcase(dataset, pattern):
+            settings |= changes
+    return settings
 
 
 def _schema_of(entry: Mapping, group: str, schemas: Path, place: str) -> Path:

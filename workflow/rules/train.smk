@@ -11,6 +11,8 @@ rule train:
         manifest="results/{dataset}/{method}/manifest.json",
     log:
         "results/logs/train/{dataset}-{method}.log",
+    benchmark:
+        "results/{dataset}/{method}/benchmark.tsv"
     conda:
         "../../envs/jko.yaml"
     threads: 1

@@ -20,6 +20,10 @@ TITLES = {
     "l2_uvp": "L2-UVP (%)",
     "l2_uvp_interaction": "L2-UVP of the interaction (%)",
     "beta": "Weight of the entropy (length² / time)",
+    "w1_per_sqrt_d": "One-step EMD over the square root of the dimension (dimensionless)",
+    "train_seconds": "Training of all seeds, whole job (s)",
+    "couple_seconds": "Coupling of all seeds, whole job (s)",
+    "couple_mb": "Largest memory of the coupling (MB)",
 }
 
 
@@ -55,6 +59,7 @@ def markdown(frame: pd.DataFrame) -> str:
     text = text.map(lambda entry: entry.replace("|", "\\|"))
     head = "| " + " | ".join(map(str, text.columns)) + " |"
     names = {"method", "candidate", "scheme", "landscape", "dataset", "kind", "status", "reason"}
+    names |= {"coupling", "unit"}
     rule = "|" + "|".join(" --- " if name in names else " ---: " for name in text.columns) + "|"
     body = ["| " + " | ".join(row) + " |" for row in text.itertuples(index=False)]
     return "\n".join([head, rule, *body]) + "\n"

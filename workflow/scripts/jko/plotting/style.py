@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from jko.files import atomic_path
 
@@ -107,6 +108,15 @@ def method_styles(methods: Mapping[str, Mapping], colour: str = "family") -> dic
             filling = chosen if scheme == 0 else "white"
             found[name] = {"color": chosen, "marker": marker, "mfc": filling}
     return found
+
+
+def log_ticks(axis: Axes) -> None:
+    """Labels of a logarithmic y axis whose data are drawn: 1, 2, 5 where it spans two decades or less."""
+    low, high = axis.get_ylim()
+    if high / low <= 100:
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def legend_columns(labels: Iterable[str], width: float) -> int:
