@@ -42,6 +42,8 @@ ORDER = (
     "networks",
     "features",
     "quadratics",
+    "evidence",
+    "weak",
     "densities",
     "couplings",
     "solvers",

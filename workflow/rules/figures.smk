@@ -89,6 +89,27 @@ rule figure_schemes:
         "../scripts/figure_errors.py"
 
 
+use rule figure_schemes as figure_weak_form with:
+    input:
+        errors="results/tables/weak_form.tsv",
+    output:
+        pdf="results/figures/weak_form.pdf",
+        png=report(
+            "results/figures/weak_form.png",
+            caption="../report/figure_weak_form.rst",
+            category="Simulated landscapes",
+        ),
+    log:
+        "results/logs/figure_weak_form.log",
+    params:
+        rows={"metric": "l2_uvp"},
+        methods=experiment_method_settings("weak_form"),
+        references={"zero_energy": "V = 0"},
+        label="L2-UVP of the learned potential (%)",
+        colour="family",
+        code=code("figure_errors"),
+
+
 use rule figure_schemes as figure_ijkonet_fig3 with:
     input:
         errors="results/tables/ijkonet_fig3.tsv",

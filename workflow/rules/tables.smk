@@ -72,6 +72,27 @@ rule table_potentials:
         "../scripts/table_errors.py"
 
 
+use rule table_potentials as table_weak_form with:
+    input:
+        metrics=experiment_metrics("weak_form"),
+    output:
+        tsv=report(
+            "results/tables/weak_form.tsv",
+            caption="../report/table_weak_form.rst",
+            category="Simulated landscapes",
+        ),
+        md="results/tables/weak_form.md",
+    log:
+        "results/logs/table_weak_form.log",
+    params:
+        datasets=experiment_columns("weak_form", landscape="potential"),
+        metrics=["w1", "l2_uvp"],
+        methods=experiment_method_settings("weak_form"),
+        references=REFERENCES,
+        layout={"index": ["landscape"], "columns": ["method", "scheme"], "by": []},
+        code=code("table_errors"),
+
+
 use rule table_potentials as table_ijkonet_fig2 with:
     input:
         metrics=experiment_metrics("ijkonet_fig2"),

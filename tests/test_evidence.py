@@ -1,0 +1,59 @@
+"""Evidence: against the density of the data, and the posterior against the normal equations."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import multivariate_normal
+
+from jko import evidence
+
+GROUP = np.array([0, 0, 1, 1, 1])
+
+
+def problem(seed=0, rows=30):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, len(GROUP)))
+    truth = np.array([1.0, -2.0, 0.05, -0.02, 0.01])
+    return x, x @ truth + rng.normal(size=rows)
+
+
+def moments(x, data):
+    return x.T @ x, x.T @ data, float(data @ data)
+
+
+def test_posterior_solves_the_penalised_normal_equations():
+    x, data = problem()
+    log_variance = np.array([0.3, -2.0])
+    found = evidence.posterior(*moments(x, data), GROUP, log_variance)
+    precision = x.T @ x + np.diag(np.exp(-log_variance)[GROUP])
+    np.testing.assert_allclose(found.covariance, np.linalg.inv(precision), rtol=1e-9)
+    np.testing.assert_allclose(found.mean, np.linalg.solve(precision, x.T @ data), rtol=1e-9)
+
+
+def test_evidence_is_the_log_density_of_the_data_up_to_a_constant():
+    x, data = problem()
+
+    def density(log_variance):
+        covariance = np.eye(len(data)) + x @ np.diag(np.exp(log_variance)[GROUP]) @ x.T
+        return multivariate_normal.logpdf(data, np.zeros(len(data)), covariance)
+
+    scales = [np.array([0.0, 0.0]), np.array([1.0, -5.0]), np.array([-3.0, 2.0])]
+    found = [evidence.posterior(*moments(x, data), GROUP, v).evidence for v in scales]
+    constant = found[0] - density(scales[0])
+    np.testing.assert_allclose(found, [density(v) + constant for v in scales], rtol=1e-10)
+
+
+def test_the_largest_evidence_is_at_the_top_and_leaves_fixed_scales():
+    x, data = problem()
+    best = evidence.maximise(*moments(x, data), GROUP, np.array([-2.0, -2.0]))
+    for step in np.eye(2):
+        for sign in (-0.3, 0.3):
+            other = evidence.posterior(*moments(x, data), GROUP, best.log_variance + sign * step)
+            assert other.evidence <= best.evidence + 1e-6
+    fixed = evidence.maximise(
+        *moments(x, data), GROUP, np.array([0.0, -40.0]), np.array([False, True])
+    )
+    assert fixed.log_variance[1] == -40.0
+    np.testing.assert_allclose(fixed.mean[2:], 0, atol=1e-12)
+    # Two coefficients stand far above the noise, and three were switched off.
+    assert 1.9 < fixed.known[0] <= 2 and abs(fixed.known[1]) < 1e-6

@@ -1,0 +1,227 @@
+"""Weak form: formulas by second routes, and energies that are known."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jko import simulation, weak
+from jko.features import features, monomials
+from jko.methods import Problem, weak_form
+
+TAU = np.array([0.7, 1.3])
+
+
+def basis(width=(0.5, 1.0, 1.0)):
+    points = np.array([[0.0, 0.5], [-1.0, 0.2], [0.8, -0.9]])
+    return {"monomials": monomials(2, 2, 30), "centers": points, "sigma": np.float64(width)}
+
+
+def clouds(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(n + 5 * k, 2)) for k in range(3)]
+
+
+def population(snapshots, entropy=True):
+    fields = [weak.gradients(basis(0.5), cloud) for cloud in snapshots[:-1]]
+    return weak.Population(snapshots, TAU, fields, entropy)
+
+
+def at_rest():
+    return np.zeros(len(monomials(2, 2, 30)) + 3 + 1)
+
+
+def test_without_smoothing_the_test_functions_are_the_features():
+    cloud = clouds()[0][:5]
+    with jax.enable_x64(True):
+        expected = jax.vmap(features, in_axes=(None, 0))(basis(), cloud)
+        hessian = jax.vmap(lambda z: jax.hessian(features, argnums=1)(basis(), z))(cloud)
+        slope = jax.vmap(lambda z: jax.jacrev(features, argnums=1)(basis(), z))(cloud)
+        trace = np.asarray(jnp.trace(hessian, axis1=2, axis2=3))
+    np.testing.assert_allclose(weak.values(basis(), cloud), expected, atol=1e-12)
+    np.testing.assert_allclose(weak.gradients(basis(), cloud), slope, atol=1e-12)
+    np.testing.assert_allclose(weak.laplacians(basis(), cloud), trace, atol=1e-12)
+
+
+def test_smoothing_is_the_mean_over_normal_noise():
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    weights = weights / weights.sum()
+    noise = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
+    z, s, quartic = np.array([0.3, -0.8]), 0.15, basis() | {"monomials": monomials(2, 4, 30)}
+    expected = np.outer(weights, weights).ravel() @ weak.values(quartic, z + np.sqrt(2 * s) * noise)
+    np.testing.assert_allclose(weak.values(quartic, z[None], s)[0], expected, rtol=1e-9)
+    # And sharpening undoes it, for the polynomials of which smoothing makes polynomials again.
+    there = np.outer(weights, weights).ravel() @ weak.values(
+        quartic, z + np.sqrt(2 * s) * noise, -s
+    )
+    np.testing.assert_allclose(there[:14], weak.values(quartic, z[None])[0, :14], rtol=1e-9)
+
+
+def test_the_noise_of_a_moved_population_is_that_of_its_residuals():
+    """Over many draws, for a shift of one width and noise, where the particles at rest would not do."""
+    rng = np.random.default_rng(5)
+    small, s = {"monomials": monomials(2, 1, 30), "centers": np.zeros((1, 2)), "sigma": 2.0}, 0.1
+    field = np.broadcast_to([[[-1.0, 0.0]]], (200, 1, 2))
+    coefficients = np.array([1.0, s])
+
+    def draw():
+        snapshots = [
+            rng.normal(size=(200, 2)) * np.sqrt(1 + 2 * s * k) + [k, 0.0] for k in range(3)
+        ]
+        return weak.Population(snapshots, np.ones(2), [field, field], True)
+
+    def residual(people):
+        return np.concatenate(
+            [
+                weak.values(small, people.clouds[k + 1]).mean(axis=0)
+                - weak.values(small, weak.moved(people, k, coefficients), s).mean(axis=0)
+                for k in range(2)
+            ]
+        )
+
+    observed = np.cov(np.stack([residual(draw()) for _ in range(2000)]).T)
+    found = np.linalg.inv(weak.noise(draw(), small, coefficients).inverse)
+    np.testing.assert_allclose(found, observed, atol=0.15 * np.diag(observed).max())
+
+
+def test_the_noise_is_that_of_differences_of_means():
+    """Cov of (mean_1 - mean_0, mean_2 - mean_1), by the covariance of each mean, without the factor for its inverse."""
+    snapshots = clouds(n=400)
+    found = weak.noise(population(snapshots), basis(), at_rest())
+    m = len(found.scale) // 2
+    inverse = found.inverse / 1.0
+    means = [np.cov(weak.values(basis(), c).T) / len(c) for c in snapshots]
+    factor = [(len(c) - 1) / (len(c) - m - 2) for c in snapshots]
+    first, second, third = (c * f for c, f in zip(means, factor, strict=True))
+    expected = np.block([[first + second, -second], [-second, second + third]])
+    expected[np.diag_indices(2 * m)] *= 1 + 1e-6
+    np.testing.assert_allclose(inverse @ expected, np.eye(2 * m), atol=1e-6)
+
+
+def test_normal_equations_are_those_of_a_jacobian_by_differences():
+    snapshots = clouds()
+    people = population(snapshots)
+    white = weak.noise(people, basis(), at_rest())
+    rng = np.random.default_rng(3)
+    here = 0.05 * rng.normal(size=people.fields[0].shape[1] + 1)
+
+    def residual(coefficients):
+        parts = []
+        for k, tau in enumerate(TAU):
+            there = weak.moved(people, k, coefficients)
+            predicted = weak.values(basis(), there, tau * coefficients[-1]).mean(axis=0)
+            parts.append(weak.values(basis(), snapshots[k + 1]).mean(axis=0) - predicted)
+        return np.concatenate(parts)
+
+    here[-1] = 0.04
+    steps = 1e-6 * np.eye(len(here))
+    jacobian = -np.stack([(residual(here + e) - residual(here - e)) / 2e-6 for e in steps], axis=1)
+    found = weak.normal_equations(people, basis(), white, here)
+    gram = jacobian.T @ white.inverse @ jacobian
+    np.testing.assert_allclose(found.gram, gram, rtol=1e-5, atol=1e-6 * np.abs(gram).max())
+    r = residual(here)
+    np.testing.assert_allclose(found.residual, r @ white.inverse @ r, rtol=1e-8)
+
+
+def test_what_samples_see_of_themselves_is_the_sum_over_particles():
+    """Without it the moment is X^T S^-1 (r + X theta); the rest, particle by particle."""
+    snapshots = clouds(n=40)
+    people = population(snapshots)
+    white = weak.noise(people, basis(), at_rest())
+    m, p = len(white.scale) // 2, people.fields[0].shape[1]
+    zero = np.zeros(p + 1)
+    rows, residual, own = [], [], np.zeros(p + 1)
+    for k, tau in enumerate(TAU):
+        cloud, n = snapshots[k], len(snapshots[k])
+        phi, slope = weak.values(basis(), cloud), weak.gradients(basis(), cloud)
+        share = -tau * np.einsum("imd,ipd->imp", slope, people.fields[k])
+        share = np.concatenate([share, tau * weak.laplacians(basis(), cloud)[:, :, None]], axis=2)
+        rows.append(share.mean(axis=0))
+        residual.append(weak.values(basis(), snapshots[k + 1]).mean(axis=0) - phi.mean(axis=0))
+        for i in range(n):
+            effect = np.zeros(2 * m)
+            effect[k * m : (k + 1) * m] = -(phi[i] - phi.mean(axis=0))
+            if k:
+                effect[(k - 1) * m : k * m] = phi[i] - phi.mean(axis=0)
+            seen = (white.inverse @ effect)[k * m : (k + 1) * m]
+            own += (share[i] - share.mean(axis=0)).T @ seen / n / (n - 1)
+    moment = np.concatenate(rows).T @ white.inverse @ np.concatenate(residual) - own
+    found = weak.normal_equations(people, basis(), white, zero)
+    np.testing.assert_allclose(found.moment, moment, rtol=1e-7, atol=1e-7 * np.abs(moment).max())
+
+
+def test_mean_gradients_are_those_of_the_others_one_by_one():
+    cloud, ranges = clouds()[0][:7], np.array([0.5, 2.0])
+    found = weak.mean_gradients(weak_form.kernels, {"ranges": ranges}, cloud)
+    for i, x in enumerate(cloud):
+        total = np.zeros((3, 2))
+        for j, y in enumerate(cloud):
+            if j != i:
+                z = x - y
+                bell = np.exp(-z @ z / ranges)
+                total += np.concatenate([-2 * bell[:, None] / ranges[:, None] * z, z[None]])
+        np.testing.assert_allclose(found[i], total / 6, atol=1e-12)
+
+
+def simulated(potential, beta=0.0, **changes):
+    settings = {
+        "potential": potential,
+        "interaction": None,
+        "beta": beta,
+        "dimension": 2,
+        "n_train": 600,
+        "n_test": 10,
+        "steps": 4,
+        "substeps": 1,
+        "tau": 0.01,
+        "pairing": "unpaired",
+        "initial": {"law": "uniform", "low": -4.0, "high": 4.0},
+        "seeds": [0, 1],
+    }
+    return simulation.simulate_snapshots(settings | changes)
+
+
+SETTINGS = {
+    "kind": "weak_form",
+    "terms": ["potential"],
+    "degree": 4,
+    "max_polynomials": 30,
+    "centers": 30,
+    "largest_share": 0.12,
+    "test_widths": [2.5, 20],
+    "bump_widths": [2.5],
+    "kernels": 3,
+    "ranges": [0.03, 3],
+    "iterations": 12,
+}
+
+
+def test_a_quadratic_is_found_from_unpaired_snapshots():
+    fit = weak_form.fit(Problem(simulated("sphere")), SETTINGS, lambda line: None)
+    assert fit.status == ["ok", "ok"]
+    for s in range(2):
+        params = jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), fit.params)
+        energy = weak_form.energy(params, SETTINGS)
+        x = jnp.asarray(np.random.default_rng(0).uniform(-3, 3, (50, 2)), jnp.float32)
+        slope = jax.vmap(lambda z, e=energy: jax.grad(e.potential)(z, jnp.float32(0)))(x)
+        # V = -10 |x|^2: the particles move by a fifth of their place in a step.
+        error = np.sqrt(np.mean((slope + 20 * x) ** 2) / np.mean((20 * x) ** 2))
+        assert error < 0.1
+        deviation = np.sqrt(np.diag(weak_form.uncertainty(params, x[0])))
+        assert (deviation > 0).all() and (deviation < 10).all()
+
+
+def test_beta_is_found_where_edges_blur():
+    settings = SETTINGS | {"terms": ["potential", "entropy"]}
+    initial = {"law": "uniform", "low": -1.0, "high": 1.0}
+    data = simulated("flat", beta=0.2, tau=0.05, initial=initial, n_train=3000)
+    fit = weak_form.fit(Problem(data), settings, lambda line: None)
+    assert np.abs(fit.params["beta"] - 0.2).max() < 0.05
+    assert (fit.params["beta_deviation"] < 0.02).all()
+
+
+def test_too_few_particles_are_an_error_in_words():
+    with pytest.raises(ValueError, match="12 train particles.*fewer than two centres"):
+        weak_form.fit(Problem(simulated("sphere", n_train=12)), SETTINGS, lambda line: None)

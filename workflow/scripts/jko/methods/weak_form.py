@@ -1,0 +1,288 @@
+"""Weak form: learn V, W and beta from the changes of sample means, without couplings or densities.
+
+The residuals of :mod:`jko.weak` are linear in the coefficients of
+
+    V(x) = scale theta . psi((x - center) / width),    psi monomials and Gaussian bumps,
+    W(z) = scale omega . chi(z / width),               chi even: |z|^2 / 2 and exp(-|z|^2 / sigma_q),
+
+and beta, up to the step T, so that Gauss and Newton's steps of generalised least squares settle in a few. The
+coefficients have a Gaussian prior, with one variance for each degree of monomials, one for the bumps and one for W, which
+:mod:`jko.evidence` takes from the marginal likelihood; that of beta is wide. The candidates for the width of the
+bumps, and the monomials alone, share one set of test functions and one covariance, so that their evidence
+tells which one the data want.
+
+Test functions are the monomials and bumps around the centres of clusters of the train particles, as wide as the gaps
+between centres; their number is bounded by a share of the smallest snapshot, as their covariance comes
+from it. The posterior covariance of theta stands beside its mean: see :func:`uncertainty`.
+
+What the data cannot tell apart (:mod:`jko.methods.jkonet_star` lists it) stays at its prior: the log of a fit says how many
+coefficients of each group the data determine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jax import Array
+from jax.tree_util import Partial
+from scipy.spatial.distance import cdist
+from sklearn.cluster import KMeans
+
+from jko import weak
+from jko.energies import Energy
+from jko.evidence import Posterior, maximise
+from jko.features import features, monomials
+from jko.methods import Fit, Problem
+from jko.pairs import standardise
+
+# Seeds the clusters apart from every other use of a dataset's seeds.
+_STREAM = 9
+# Prior displacements in one interval, in units of the population's width, from which the evidence is climbed.
+_LARGE, _SMALL = 0.1, 0.01
+_OFF = -40.0
+# A rise of the evidence that ends the iteration.
+_SETTLED = 0.05
+# A step that makes chi^2 so many times as large is too long.
+_WORSE = 2
+
+
+def potential(params: Mapping, x: Array, t: Array) -> Array:
+    """V(x) for x (d,); t is not used."""
+    z, _ = standardise(params["units"], x, t)
+    return params["units"]["scale"] * params["theta"] @ features(params["basis"], z)
+
+
+def kernels(params: Mapping, z: Array) -> Array:
+    """chi(z): (q,) for standardised z (d,)."""
+    square = jnp.sum(z**2)
+    return jnp.append(jnp.exp(-square / params["ranges"]), square / 2)
+
+
+def interaction(params: Mapping, z: Array) -> Array:
+    """W(z) for the difference z (d,) of two particles."""
+    units = params["units"]
+    return units["scale"] * params["omega"] @ kernels(params, z / units["width"])
+
+
+def energy(params: Mapping, settings: Mapping) -> Energy:
+    """The energy of the posterior mean; a negative beta is taken as 0."""
+    kernel = Partial(interaction, params) if "interaction" in settings["terms"] else None
+    return Energy(Partial(potential, params), kernel, jnp.maximum(params["beta"], 0))
+
+
+def uncertainty(params: Mapping, x: Array) -> Array:
+    """Posterior covariance of grad V at x (d,): (d, d)."""
+    units = params["units"]
+    z = (x - units["center"]) / units["width"]
+    slope = jax.jacfwd(features, argnums=1)(params["basis"], z)  # (p, d)
+    return (units["scale"] / units["width"]) ** 2 * slope.T @ params["covariance"] @ slope
+
+
+class Candidate(NamedTuple):
+    """A set of trial functions, and where its scales start.
+
+    Attributes:
+        basis: of psi. start: (groups,) log variances. fixed: (groups,) bool, those that stay.
+    """
+
+    basis: Mapping
+    start: np.ndarray
+    fixed: np.ndarray
+
+
+def centres(clouds: list[np.ndarray], count: int, seed: int) -> np.ndarray:
+    """Centres (count, d) of clusters of all particles."""
+    state = int(np.random.SeedSequence([seed, _STREAM]).generate_state(1)[0])
+    found = KMeans(count, n_init=1, max_iter=30, random_state=state).fit(np.concatenate(clouds))
+    return found.cluster_centers_
+
+
+def degrees(factors: np.ndarray, d: int) -> np.ndarray:
+    """Total degree of each monomial (p,)."""
+    return np.sum(factors < d, axis=1)
+
+
+def gap(points: np.ndarray) -> float:
+    """Mean squared distance from a centre to the nearest other one."""
+    return float(np.mean(np.sort(cdist(points, points), axis=1)[:, 1] ** 2))
+
+
+def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
+    """Learn the energy of every seed in closed form.
+
+    Raises:
+        ValueError: a snapshot has too few train particles for the test functions.
+    """
+    snapshots = problem.snapshots
+    seeds = range(len(snapshots.seed))
+    sizes = [len(cloud) for s in seeds for cloud in snapshots.clouds(s, "train")]
+    # As many for every seed, so that the seeds' parameters stack.
+    count = min(settings["centers"], int(settings["largest_share"] * min(sizes)))
+    if count < 2:
+        raise ValueError(
+            f"a snapshot has {min(sizes)} train particles; largest_share {settings['largest_share']:g} "
+            "of them leaves fewer than two centres for the weak form"
+        )
+    found, status, history = [], [], []
+    for s in seeds:
+        params, why, steps = solve(snapshots, s, count, settings, report)
+        found.append(params)
+        status.append(why)
+        history += [
+            {"seed": int(snapshots.seed[s]), "epoch": i + 1, **row} for i, row in enumerate(steps)
+        ]
+    stacked = jax.tree.map(lambda *leaves: _stack(leaves), *found)
+    return Fit(stacked, status, pd.DataFrame(history))
+
+
+def solve(snapshots, s: int, count: int, settings: Mapping, report) -> tuple[dict, str, list[dict]]:
+    """The posterior of one seed: parameters, status and the iterations of the chosen candidate."""
+    units = units_of(snapshots, s)
+    clouds = [(cloud - units["center"]) / units["width"] for cloud in snapshots.clouds(s, "train")]
+    d, seed = snapshots.dimension, int(snapshots.seed[s])
+    factors = monomials(d, settings["degree"], settings["max_polynomials"])
+    points = centres(clouds, count, seed)
+    spacing = gap(points)
+    tests = {
+        "monomials": factors,
+        "centers": points,
+        "sigma": spacing * np.resize(settings["test_widths"], count),
+    }
+    plain, *others = candidates(factors, points, spacing, settings, d)
+
+    def problem_of(candidate):
+        population, ranges = population_of(clouds, snapshots.tau, candidate.basis, settings)
+        return population, ranges, groups_of(candidate.basis, ranges, settings, d)
+
+    # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
+    # every candidate.
+    population, _, group = problem_of(plain)
+    rest = np.zeros(len(group))
+    found, _ = climb(
+        population, tests, weak.noise(population, tests, rest), plain, group, rest, settings
+    )
+    white, start, best = weak.noise(population, tests, found.mean), found.mean, None
+    for candidate in (plain, *others):
+        population, ranges, group = problem_of(candidate)
+        found, path = climb(population, tests, white, candidate, group, start, settings)
+        report(
+            f"seed {seed}: sigma {float(candidate.basis['sigma']):.4g}, evidence {found.evidence:.2f}, "
+            f"chi^2 {path[-1]['loss'] * len(white.scale):.1f} of {len(white.scale)} residuals after {len(path)} steps, "
+            f"coefficients known: {' '.join(f'{k:.1f}' for k in found.known)}"
+        )
+        if best is None or found.evidence > best.evidence:
+            best, chosen, steps = found, (candidate.basis, ranges), path
+    params = params_of(best, *chosen, units, settings)
+    finite = np.isfinite(best.mean).all()
+    return params, "ok" if finite else "not solved: the posterior is not finite", steps
+
+
+def candidates(factors, points, spacing, settings, d) -> list[Candidate]:
+    """The monomials alone, and with bumps of every width."""
+    groups, large, small = (
+        len(np.unique(degrees(factors, d))),
+        2 * np.log(_LARGE),
+        2 * np.log(_SMALL),
+    )
+    interaction, entropy = (term in settings["terms"] for term in ("interaction", "entropy"))
+    found = []
+    for i, width in enumerate([settings["bump_widths"][0], *settings["bump_widths"]]):
+        basis = {"monomials": factors, "centers": points, "sigma": width * spacing}
+        scales = [large] * groups + [_OFF] if i == 0 else [small] * (groups + 1)
+        start = np.array(scales + [small] * interaction + [large] * entropy)
+        # The evidence of one coefficient by itself would switch beta off wherever it is below its deviation.
+        fixed = (start == _OFF) | (entropy & (np.arange(len(start)) == len(start) - 1))
+        found.append(Candidate(basis, start, fixed))
+    return found
+
+
+def groups_of(basis: Mapping, ranges: np.ndarray, settings: Mapping, d: int) -> np.ndarray:
+    """The group of every coefficient: degrees of the monomials, the bumps, W, beta."""
+    of_degree = degrees(basis["monomials"], d) - 1
+    last = of_degree.max() + 1
+    group = [*of_degree, *[last] * len(basis["centers"])]
+    if "interaction" in settings["terms"]:
+        last += 1
+        group += [last] * (len(ranges) + 1)
+    if "entropy" in settings["terms"]:
+        group.append(last + 1)
+    return np.array(group)
+
+
+def population_of(clouds, tau, basis, settings) -> tuple[weak.Population, np.ndarray]:
+    """The snapshots with their fields, and the ranges of W."""
+    fields = [weak.gradients(basis, cloud) for cloud in clouds[:-1]]
+    ranges = np.geomspace(*settings["ranges"], settings["kernels"])
+    if "interaction" in settings["terms"]:
+        pulls = [weak.mean_gradients(kernels, {"ranges": ranges}, cloud) for cloud in clouds[:-1]]
+        fields = [np.concatenate(pair, axis=1) for pair in zip(fields, pulls, strict=True)]
+    return (
+        weak.Population(clouds, tau / np.mean(tau), fields, "entropy" in settings["terms"]),
+        ranges,
+    )
+
+
+def climb(
+    population, tests, white, candidate, group, coefficients, settings
+) -> tuple[Posterior, list[dict]]:
+    """Gauss and Newton's steps with the scales of the largest evidence at each, until it rises no more."""
+    before, log_variance, path = coefficients, candidate.start, []
+    for _ in range(settings["iterations"]):
+        normal = weak.normal_equations(population, tests, white, coefficients)
+        loss = normal.residual / len(white.scale)
+        if path and not loss < _WORSE * path[-1]["loss"] + 1:
+            # Too far for what was linear at the last place: half of the way.
+            coefficients = (before + coefficients) / 2
+            continue
+        found = maximise(
+            normal.gram, normal.moment, normal.square, group, log_variance, candidate.fixed
+        )
+        before, coefficients, log_variance = coefficients, found.mean, found.log_variance
+        path.append({"loss": loss, "evidence": found.evidence})
+        if len(path) > 1 and abs(path[-1]["evidence"] - path[-2]["evidence"]) < _SETTLED:
+            break
+    return found, path
+
+
+def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
+    """Mean and root mean variance of the train particles; V in units that move a particle by one width
+    in a mean interval.
+    """
+    x = np.concatenate(snapshots.clouds(s, "train"))
+    width = np.sqrt(np.mean(np.var(x, axis=0)))
+    units = {
+        "center": x.mean(axis=0),
+        "width": width,
+        "scale": width**2 / np.mean(snapshots.tau),
+        "time_center": 0.0,
+        "time_width": 1.0,
+    }
+    return {name: np.asarray(value, np.float64) for name, value in units.items()}
+
+
+def params_of(found: Posterior, basis, ranges, units, settings) -> dict:
+    """What :func:`energy` and :func:`uncertainty` need."""
+    p = len(basis["monomials"]) + len(basis["centers"])
+    q = len(ranges) + 1 if "interaction" in settings["terms"] else 0
+    entropy = "entropy" in settings["terms"]
+    scale = float(units["scale"])
+    return {
+        "theta": found.mean[:p],
+        "omega": found.mean[p : p + q],
+        "ranges": ranges,
+        "beta": np.float64(scale * found.mean[-1] if entropy else 0.0),
+        "beta_deviation": np.float64(scale * np.sqrt(found.covariance[-1, -1]) if entropy else 0.0),
+        "covariance": found.covariance[:p, :p],
+        "basis": basis,
+        "units": units,
+    }
+
+
+def _stack(leaves: tuple) -> np.ndarray:
+    stacked = np.stack(leaves)
+    return stacked.astype(np.float32) if stacked.dtype == np.float64 else stacked

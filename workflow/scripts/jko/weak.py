@@ -1,0 +1,274 @@
+"""The weak form of a population's flow: means of test functions, and what an energy says of them.
+
+For a smooth test function phi and the flow dX = -grad(V + W * rho)(X) dt + sqrt(2 beta) dB,
+
+    d/dt E[phi] = -E[grad phi . grad(V + W * rho)] + beta E[laplacian phi]              (weak Fokker-Planck)
+
+is linear in V, W and beta, and asks for no pairs of particles and no density. Over one Euler step of length tau,
+with T(x) = x - tau grad(V + W * rho_k)(x), it is exact:
+
+    E_{k+1}[phi] = E_k[phi_s(T x)],    phi_s(x) = E[phi(x + sqrt(2 s) xi)],    s = tau beta,
+
+where phi_s solves the heat equation d phi_s / ds = laplacian phi_s and has a closed form for the test functions here
+(:func:`smoothed`). Put sample means for the expectations. With the right energy the residual
+
+    r_k = mean_{x of k+1} phi(x) - mean_{x of k} phi_s(T x)
+
+is sampling noise alone: r_k = e_{k+1}(phi) - e_k(phi_s o T), whose
+covariance of phi and phi' is Cov_k(phi, phi') / n_k. With n_k^-1 put into Cov_k,
+
+    Cov(r_k, r_k) = Cov_k(phi_s o T, phi'_s o T) + Cov_{k+1}(phi, phi'),    Cov(r_k, r_{k+1}) = -Cov_{k+1}(phi, phi'_s o T).
+
+With V = theta . psi (and W and beta likewise) what is predicted has the Jacobian X_k = -tau mean_x grad phi_s(T x) . grad psi(x)
+with respect to theta and tau mean_x laplacian phi_s(T x) with respect to beta, and generalised least squares by Gauss and Newton's steps gives theta.
+
+**The samples see themselves.** X_k and r_k hold the same particles, and the score X^T S^{-1} r is not zero in the
+mean even at the true energy: with x_i in both, its mean is the sum over i of the covariance of what x_i puts into
+X and what it puts into r, a term of order m / n of the noise for m test functions. It pulls grad V and
+beta away (beta by up to half its standard deviation). :func:`normal_equations` takes it off, as a U-statistic does:
+
+    sum_i (a_i - a)^T (v_i - v) / (n (n - 1)),    v_i = S^{-1}_{k,k-1} phi(x_i) - S^{-1}_{k,k} phi_s(T x_i),
+
+with a_i = -tau grad phi_s(T x_i) . grad psi(x_i) the share of x_i in X_k.
+
+Kin: the weak-form identification of mean-field equations (Messenger and Bortz 2022), and, for the
+many moments that see their own noise, the bias of the generalised method of moments (Newey and Smith 2004).
+All is in float64 and in standardised units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+
+# Share of a test function's variance that is added to it, so that bumps which overlap stay apart in float64.
+_NUGGET = 1e-6
+# Share of its sigma by which a negative beta may sharpen the narrowest bump in an interval, through 4 s.
+_SHARPEST = 1 / 16
+
+
+class Population(NamedTuple):
+    """The snapshots of one seed and what an energy's coefficients do to their particles.
+
+    Attributes:
+        clouds: K of (n_k, d). tau: (K-1,).
+        fields: K-1 of (n_k, p, d), grad of the first variation at each particle for each coefficient.
+        entropy: whether a last coefficient, beta, follows the p.
+    """
+
+    clouds: Sequence[np.ndarray]
+    tau: np.ndarray
+    fields: Sequence[np.ndarray]
+    entropy: bool
+
+
+class Noise(NamedTuple):
+    """Covariance S of the residuals, as scale_i scale_j (L L^T)_ij, and the means' own parts.
+
+    Attributes:
+        scale: (N,). factor: (N, N) L. inverse: (N, N) S^{-1}. values: K of (n_k, m), phi less its mean.
+    """
+
+    scale: np.ndarray
+    factor: np.ndarray
+    inverse: np.ndarray
+    values: Sequence[np.ndarray]
+
+
+def smoothed(basis: Mapping, s: Array, z: Array) -> Array:
+    """phi_s(z): (m,), the mean of every feature (:func:`jko.features.features`) at z (d,) + sqrt(2 s) xi, xi normal.
+
+    For a power h_0 = 1, h_1 = z, h_{a+1} = z h_a + 2 s a h_{a-1} (heat polynomials); for a bump
+
+        (sigma / (sigma + 4 s))^(d/2) exp(-|z - c|^2 / (sigma + 4 s)).
+
+    s may be negative, above -sigma / 4.
+    """
+    d, degree = z.size, basis["monomials"].shape[1]
+    axes = jnp.arange(d, dtype=basis["monomials"].dtype)
+    heat = [jnp.ones_like(z), z]
+    for a in range(1, degree):
+        heat.append(z * heat[a] + 2 * s * a * heat[a - 1])
+    powers = jnp.sum(basis["monomials"][:, :, None] == axes[None, None, :], axis=1)  # (p, d)
+    polynomials = jnp.prod(jnp.stack(heat)[powers, axes[None, :]], axis=1)
+    sigma = basis["sigma"] + 4 * s
+    distances = jnp.sum((z[None, :] - basis["centers"]) ** 2, axis=1)
+    bumps = (basis["sigma"] / sigma) ** (d / 2) * jnp.exp(-distances / sigma)
+    return jnp.concatenate([polynomials, bumps])
+
+
+@jax.jit
+def _values(basis, s, points):
+    return jax.vmap(smoothed, in_axes=(None, None, 0))(basis, s, points)
+
+
+@jax.jit
+def _gradients(basis, s, points):
+    return jax.vmap(jax.jacfwd(smoothed, argnums=2), in_axes=(None, None, 0))(basis, s, points)
+
+
+@jax.jit
+def _laplacians(basis, s, points):
+    # The heat equation: one derivative by s for d second ones by z.
+    return jax.vmap(jax.jacfwd(smoothed, argnums=1), in_axes=(None, None, 0))(basis, s, points)
+
+
+def values(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
+    """phi_s at the particles of a cloud (n, d): (n, m), float64."""
+    with jax.enable_x64(True):
+        return np.asarray(_values(basis, np.float64(s), cloud))
+
+
+def gradients(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
+    """grad phi_s at the particles of a cloud (n, d): (n, m, d), float64."""
+    with jax.enable_x64(True):
+        return np.asarray(_gradients(basis, np.float64(s), cloud))
+
+
+def laplacians(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
+    """laplacian phi_s at the particles of a cloud (n, d): (n, m), float64."""
+    with jax.enable_x64(True):
+        return np.asarray(_laplacians(basis, np.float64(s), cloud))
+
+
+def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> Noise:
+    """Covariance of the residuals of all intervals, from the spread of the test functions in the snapshots.
+
+    The inverse of a covariance of m functions estimated from n samples is too large by (n - 1) / (n - m - 2)
+    (Hartlap, Simon and Schneider 2007), which is taken off.
+
+    Args:
+        tests: basis of phi. coefficients: (p,) of the energy whose T and s move the particles.
+
+    Raises:
+        ValueError: a snapshot has too few particles for so many test functions.
+    """
+    m = len(tests["monomials"]) + len(tests["centers"])
+    smallest = min(map(len, population.clouds))
+    if smallest < m + 3:
+        raise ValueError(
+            f"a snapshot has {smallest} train particles, and {m} test functions need at least {m + 3}"
+        )
+    centred = [_centred(values(tests, cloud)) for cloud in population.clouds]
+    intervals, beta = len(population.tau), noise_weight(population, tests, coefficients)
+    pushed = [
+        _centred(values(tests, moved(population, k, coefficients), tau * beta))
+        for k, tau in enumerate(population.tau)
+    ]
+    covariance = np.zeros((intervals, m, intervals, m))
+    for k in range(intervals):
+        covariance[k, :, k] = _covariance(pushed[k], pushed[k])
+        covariance[k, :, k] += _covariance(centred[k + 1], centred[k + 1])
+        if k + 1 < intervals:
+            shared = _covariance(centred[k + 1], pushed[k + 1])
+            covariance[k, :, k + 1], covariance[k + 1, :, k] = -shared, -shared.T
+    covariance = covariance.reshape(intervals * m, intervals * m)
+    scale = np.sqrt(np.diag(covariance))
+    covariance = covariance / scale[:, None] / scale[None, :]
+    covariance[np.diag_indices(len(scale))] += _NUGGET
+    factor = cholesky(covariance, lower=True)
+    inverse = cho_solve((factor, True), np.eye(len(scale))) / scale[:, None] / scale[None, :]
+    return Noise(scale, factor, inverse, centred)
+
+
+def _centred(found):
+    return found - found.mean(axis=0)
+
+
+def _covariance(left, right):
+    n, m = left.shape
+    return left.T @ right / n / (n - m - 2)
+
+
+def moved(population: Population, k: int, coefficients: np.ndarray) -> np.ndarray:
+    """T x of every particle of snapshot k: (n_k, d)."""
+    theta = coefficients[: population.fields[k].shape[1]]
+    drop = np.tensordot(population.fields[k], theta, axes=(1, 0))
+    return population.clouds[k] - population.tau[k] * drop
+
+
+def noise_weight(population: Population, tests: Mapping, coefficients: np.ndarray) -> float:
+    """beta of the coefficients, 0 without an entropy; raised to where the narrowest bump can still be sharpened."""
+    lowest = -_SHARPEST * np.min(tests["sigma"]) / np.max(population.tau)
+    return max(float(coefficients[-1]), lowest) if population.entropy else 0.0
+
+
+class Normal(NamedTuple):
+    """The linearised problem in white units: gram (p, p), moment (p,), square (); residual: chi^2 of r."""
+
+    gram: np.ndarray
+    moment: np.ndarray
+    square: float
+    residual: float
+
+
+def normal_equations(
+    population: Population, tests: Mapping, white: Noise, coefficients: np.ndarray
+) -> Normal:
+    """The least squares problem linearised at given coefficients (p,), free of what samples see of themselves.
+
+    Its solution, with any prior, is the next iterate of Gauss and Newton.
+    """
+    m = len(white.scale) // len(population.tau)
+    beta = noise_weight(population, tests, coefficients)
+    if population.entropy:
+        coefficients = np.append(coefficients[:-1], beta)
+    jacobian, residual, own = [], [], np.zeros(len(coefficients))
+    for k, tau in enumerate(population.tau):
+        cloud, field = population.clouds[k], population.fields[k]
+        n, p, d = field.shape
+        there = moved(population, k, coefficients)
+        phi, slope = (of(tests, there, tau * beta) for of in (values, gradients))
+        by_point = slope.transpose(0, 2, 1).reshape(n * d, m)
+        columns = [-tau / n * by_point.T @ field.transpose(0, 2, 1).reshape(n * d, p)]
+        here = slice(k * m, (k + 1) * m)
+        seen = (phi.mean(axis=0) - phi) @ white.inverse[here, here]
+        if k:
+            seen = seen + white.values[k] @ white.inverse[here, slice((k - 1) * m, k * m)].T
+        pull = np.einsum("nm,nmd->nd", seen, slope)
+        share = [-tau * np.tensordot(pull, field, axes=((0, 1), (0, 2)))]
+        if population.entropy:
+            spread = tau * laplacians(tests, there, tau * beta)
+            columns.append(spread.mean(axis=0)[:, None])
+            share.append(np.sum(seen * spread, keepdims=True)[0])
+        jacobian.append(np.concatenate(columns, axis=1))
+        residual.append(values(tests, population.clouds[k + 1]).mean(axis=0) - phi.mean(axis=0))
+        own += np.concatenate(share) / n / (n - 1)
+    stacked = np.column_stack([np.concatenate(jacobian), np.concatenate(residual)])
+    whitened = solve_triangular(white.factor, stacked / white.scale[:, None], lower=True)
+    x, r = whitened[:, :-1], whitened[:, -1]
+    gram, score = x.T @ x, x.T @ r - own
+    moment = gram @ coefficients + score
+    square = r @ r + coefficients @ (moment + score)
+    return Normal(gram, moment, float(square), float(r @ r))
+
+
+def mean_gradients(
+    kernels: Callable[[Mapping, Array], Array], params: Mapping, cloud: np.ndarray
+) -> np.ndarray:
+    """Mean over the other particles y of a cloud (n, d) of grad chi(x - y), for each x: (n, q, d), float64.
+
+    Args:
+        kernels: chi (params, z) -> (q,), even in z (d,).
+    """
+    with jax.enable_x64(True):
+        return np.asarray(_mean_gradients(kernels, params, jnp.asarray(cloud)))
+
+
+@partial(jax.jit, static_argnames="kernels")
+def _mean_gradients(kernels, params, cloud):
+    slope = jax.jacfwd(kernels, argnums=1)
+
+    def one(x):
+        # The particle itself adds nothing: an even kernel has no slope at zero.
+        pulls = jax.vmap(slope, in_axes=(None, 0))(params, x[None, :] - cloud)  # (n, q, d)
+        return jnp.sum(pulls, axis=0) / (len(cloud) - 1)
+
+    return jax.lax.map(one, cloud)
