@@ -41,23 +41,29 @@ KINDS = methods.kinds()
 ALL = {"terms": list(neural.TERMS), "time_varying": True}
 
 
+def entries_of(kind: str) -> dict[str, dict]:
+    """The schema's entry of every setting."""
+    text = (SCHEMAS / f"method_{kind}.schema.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)["properties"]
+
+
 def settings_of(kind: str, **changes) -> dict:
     """The schema's defaults with less work."""
-    schema = yaml.safe_load((SCHEMAS / f"method_{kind}.schema.yaml").read_text(encoding="utf-8"))
-    entries = schema["properties"]
+    entries = entries_of(kind)
     defaults = {key: entry["default"] for key, entry in entries.items() if "default" in entry}
     short = {key: value for key, value in SHORT.items() if key in entries}
     return {"kind": kind} | defaults | short | changes
 
 
 def variants(kind: str) -> dict[str, dict]:
-    """A method's explicit scheme, on halves where it can, and its implicit one with all that it can learn."""
+    """A method's explicit scheme, on halves where it can, and its first one with all that it can learn."""
     settings = settings_of(kind)
     everything = {key: value for key, value in ALL.items() if key in settings}
     halves = {"halves": True} if "halves" in settings else {}
+    first = entries_of(kind)["scheme"]["enum"][0]
     return {
         f"{kind}-explicit": settings | {"scheme": "explicit"} | halves,
-        f"{kind}-implicit": settings | {"scheme": "implicit"} | everything,
+        f"{kind}-{first}": settings | {"scheme": first} | everything,
     }
 
 

@@ -222,6 +222,19 @@ def test_beta_is_found_where_edges_blur():
     assert (fit.params["beta_deviation"] < 0.02).all()
 
 
+# All others fall on one point beside it.
+@pytest.mark.filterwarnings(
+    "ignore:Number of distinct clusters", "ignore:overflow", "ignore:invalid"
+)
+def test_a_particle_that_ran_away_costs_its_seed_and_no_other():
+    data = simulated("sphere", n_train=60)
+    data.x[data.rows(1, "train", 4)[0]] = 1e21
+    fit = weak_form.fit(Problem(data), SETTINGS, lambda line: None)
+    assert fit.status[0] == "ok"
+    assert fit.status[1].startswith("not solved: a test function has no finite variance")
+    assert np.isfinite(fit.params["theta"][0]).all() and np.isnan(fit.params["theta"][1]).all()
+
+
 def test_too_few_particles_are_an_error_in_words():
-    with pytest.raises(ValueError, match="12 train particles.*fewer than two centres"):
-        weak_form.fit(Problem(simulated("sphere", n_train=12)), SETTINGS, lambda line: None)
+    with pytest.raises(ValueError, match="6 train particles, and 4 test functions need at least 7"):
+        weak_form.fit(Problem(simulated("sphere", n_train=6)), SETTINGS, lambda line: None)

@@ -11,9 +11,9 @@ coefficients have a Gaussian prior, with one variance for each degree of monomia
 bumps, and the monomials alone, share one set of test functions and one covariance, so that their evidence
 tells which one the data want.
 
-Test functions are the monomials and bumps around the centres of clusters of the train particles, as wide as the gaps
-between centres; their number is bounded by a share of the smallest snapshot, as their covariance comes
-from it. The posterior covariance of theta stands beside its mean: see :func:`uncertainty`.
+Test functions are the monomials, and bumps around the centres of clusters of the train particles, narrow and wide ones in
+turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Their number is bounded by a share
+of the smallest snapshot, as their covariance comes from it. The posterior covariance of theta stands beside its mean: see :func:`uncertainty`.
 
 What the data cannot tell apart (:mod:`jko.methods.jkonet_star` lists it) stays at its prior: the log of a fit says how many
 coefficients of each group the data determine.
@@ -121,16 +121,18 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     snapshots = problem.snapshots
     seeds = range(len(snapshots.seed))
     sizes = [len(cloud) for s in seeds for cloud in snapshots.clouds(s, "train")]
-    # As many for every seed, so that the seeds' parameters stack.
-    count = min(settings["centers"], int(settings["largest_share"] * min(sizes)))
-    if count < 2:
-        raise ValueError(
-            f"a snapshot has {min(sizes)} train particles; largest_share {settings['largest_share']:g} "
-            "of them leaves fewer than two centres for the weak form"
-        )
+    # As many functions for every seed, so that the seeds' parameters stack.
+    share = int(settings["largest_share"] * min(sizes))
+    count = max(2, min(settings["centers"], share))
+    factors = monomials(
+        snapshots.dimension, settings["degree"], min(settings["max_polynomials"], share)
+    )
     found, status, history = [], [], []
     for s in seeds:
-        params, why, steps = solve(snapshots, s, count, settings, report)
+        try:
+            params, why, steps = solve(snapshots, s, factors, count, settings, report)
+        except np.linalg.LinAlgError as error:
+            params, why, steps = unsolved(snapshots, s, factors, count, settings, str(error))
         found.append(params)
         status.append(why)
         history += [
@@ -140,12 +142,19 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     return Fit(stacked, status, pd.DataFrame(history))
 
 
-def solve(snapshots, s: int, count: int, settings: Mapping, report) -> tuple[dict, str, list[dict]]:
-    """The posterior of one seed: parameters, status and the iterations of the chosen candidate."""
+def solve(
+    snapshots, s: int, factors: np.ndarray, count: int, settings: Mapping, report
+) -> tuple[dict, str, list[dict]]:
+    """The posterior of one seed: parameters, status and the iterations of the chosen candidate.
+
+    Raises:
+        LinAlgError: the data, or what they make of the normal equations, have no Cholesky factor.
+    """
     units = units_of(snapshots, s)
     clouds = [(cloud - units["center"]) / units["width"] for cloud in snapshots.clouds(s, "train")]
     d, seed = snapshots.dimension, int(snapshots.seed[s])
-    factors = monomials(d, settings["degree"], settings["max_polynomials"])
+    if not all(np.isfinite(cloud).all() for cloud in clouds):
+        raise np.linalg.LinAlgError("train particles are not finite numbers")
     points = centres(clouds, count, seed)
     spacing = gap(points)
     tests = {
@@ -178,8 +187,28 @@ def solve(snapshots, s: int, count: int, settings: Mapping, report) -> tuple[dic
         if best is None or found.evidence > best.evidence:
             best, chosen, steps = found, (candidate.basis, ranges), path
     params = params_of(best, *chosen, units, settings)
-    finite = np.isfinite(best.mean).all()
-    return params, "ok" if finite else "not solved: the posterior is not finite", steps
+    return params, "ok", steps
+
+
+def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, list[dict]]:
+    """Parameters that are no numbers, for a seed without a posterior."""
+    d, units = snapshots.dimension, units_of(snapshots, s)
+    basis = {
+        "monomials": factors,
+        "centers": np.full((count, d), np.nan),
+        "sigma": np.float64(np.nan),
+    }
+    ranges = ranges_of(settings)
+    group = groups_of(basis, ranges, settings, d)
+    mean = np.full(len(group), np.nan)
+    found = Posterior(mean, np.outer(mean, mean), mean, np.nan, mean)
+    steps = [{"loss": np.nan, "evidence": np.nan}]
+    return params_of(found, basis, ranges, units, settings), f"not solved: {why}", steps
+
+
+def ranges_of(settings: Mapping) -> np.ndarray:
+    """sigma of every Gaussian of W."""
+    return np.geomspace(*settings["ranges"], settings["kernels"])
 
 
 def candidates(factors, points, spacing, settings, d) -> list[Candidate]:
@@ -217,7 +246,7 @@ def groups_of(basis: Mapping, ranges: np.ndarray, settings: Mapping, d: int) -> 
 def population_of(clouds, tau, basis, settings) -> tuple[weak.Population, np.ndarray]:
     """The snapshots with their fields, and the ranges of W."""
     fields = [weak.gradients(basis, cloud) for cloud in clouds[:-1]]
-    ranges = np.geomspace(*settings["ranges"], settings["kernels"])
+    ranges = ranges_of(settings)
     if "interaction" in settings["terms"]:
         pulls = [weak.mean_gradients(kernels, {"ranges": ranges}, cloud) for cloud in clouds[:-1]]
         fields = [np.concatenate(pair, axis=1) for pair in zip(fields, pulls, strict=True)]
@@ -235,6 +264,8 @@ def climb(
     for _ in range(settings["iterations"]):
         normal = weak.normal_equations(population, tests, white, coefficients)
         loss = normal.residual / len(white.scale)
+        if not path and not np.isfinite(loss):
+            raise np.linalg.LinAlgError("the residuals of the monomials are not finite numbers")
         if path and not loss < _WORSE * path[-1]["loss"] + 1:
             # Too far for what was linear at the last place: half of the way.
             coefficients = (before + coefficients) / 2
