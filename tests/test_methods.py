@@ -63,7 +63,7 @@ def variants(kind: str) -> dict[str, dict]:
     first = entries_of(kind)["scheme"]["enum"][0]
     return {
         f"{kind}-explicit": settings | {"scheme": "explicit"} | halves,
-        f"{kind}-{first}": settings | {"scheme": first} | everything,
+        f"{kind}-{first}-everything": settings | {"scheme": first} | everything,
     }
 
 

@@ -266,11 +266,23 @@ def experiment_metrics(name):
     return experiment_files(name, "metrics.tsv", ["reference"])
 
 
+def coupling_of(name, method, dataset=None):
+    """The coupling that a method of an experiment learns from."""
+    entry = (
+        settings.method_settings(config, method, dataset) if dataset else config["methods"][method]
+    )
+    if "coupling" not in entry:
+        raise WorkflowError(
+            f"config experiments/{name} has the method {method!r}, which learns from no coupling; "
+            "its tables are of methods that learn from one"
+        )
+    return entry["coupling"]
+
+
 def experiment_couplings(name, file):
     """A file of the coupling behind every fit of an experiment, in the order of :func:`experiment_files`."""
     return [
-        f"results/{dataset}/"
-        + file.format(coupling=settings.method_settings(config, method, dataset)["coupling"])
+        f"results/{dataset}/" + file.format(coupling=coupling_of(name, method, dataset))
         for dataset in experiment_datasets(name)
         for method in experiment_methods(name)
     ]
@@ -280,7 +292,7 @@ def coupling_words(name):
     """Methods of an experiment -> their coupling in words, with the number that tells it from others."""
     words = {}
     for method in experiment_methods(name):
-        entry = config["couplings"][config["methods"][method]["coupling"]]
+        entry = config["couplings"][coupling_of(name, method)]
         number = entry.get("epsilon", entry.get("batch", ""))
         words[method] = f"{entry['kind']} {number}".rstrip()
     return words

@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 
 # Bounds of log v: at the lower one a group is switched off, at the upper one its prior says nothing, and I + gram diag(v)
 # still has a factor in float64.
-_LOWEST, _HIGHEST = -40.0, 9.0
+LOWEST, _HIGHEST = -40.0, 9.0
 _ITERATIONS = 50
 
 
@@ -82,7 +82,7 @@ def maximise(
 
     fixed = np.zeros(len(start), bool) if fixed is None else fixed
     bounds = [
-        (value, value) if stays else (_LOWEST, _HIGHEST)
+        (value, value) if stays else (LOWEST, _HIGHEST)
         for value, stays in zip(start, fixed, strict=True)
     ]
     options = {"maxiter": _ITERATIONS}

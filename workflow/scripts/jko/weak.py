@@ -33,10 +33,12 @@ beta away (beta by up to half its standard deviation). :func:`normal_equations` 
 
 with a_i = -tau grad phi_s(T x_i) . grad psi(x_i) the share of x_i in X_k.
 
+With W the fields hold a mean over the snapshot, whose own error neither S nor this term counts. Snapshots must not be paired:
+their means would share most of their errors, and S would be far too large.
+
 **What stays.** S is estimated from the same particles too, and where beta is not zero this draws its estimate
-towards zero, with deviations up to twice those of the posterior: for a uniform cloud without a potential and beta = 0.2, by a quarter at
-600 particles a snapshot and 44 test functions, by 6 % at 2400 and 4 % at 9600. An S of other particles leaves no such bias and
-twice the spread, as S is close to singular.
+towards zero, in inverse proportion to the particles, with deviations up to twice those of the posterior. An S of other
+particles leaves no such bias and twice the spread, as S is close to singular.
 
 Kin: the weak-form identification of mean-field equations (Messenger and Bortz 2022), and, for the
 many moments that see their own noise, the bias of the generalised method of moments (Newey and Smith 2004).
@@ -57,7 +59,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 # Share of a test function's variance that is added to it, so that bumps which overlap stay apart in float64.
 _NUGGET = 1e-6
-# Share of its sigma by which a negative beta may sharpen the narrowest bump in an interval, through 4 s.
+# How far below zero s may go, as a share of the narrowest bump's sigma: it stays above -sigma / 4.
 _SHARPEST = 1 / 16
 
 
@@ -67,7 +69,7 @@ class Population(NamedTuple):
     Attributes:
         clouds: K of (n_k, d). tau: (K-1,).
         fields: K-1 of (n_k, p, d), grad of the first variation at each particle for each coefficient.
-        entropy: whether a last coefficient, beta, follows the p.
+        entropy: whether a last coefficient, beta, follows the p; coefficients are p or p + 1.
     """
 
     clouds: Sequence[np.ndarray]
@@ -152,7 +154,7 @@ def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> N
     (Hartlap, Simon and Schneider 2007), which is taken off.
 
     Args:
-        tests: basis of phi. coefficients: (p,) of the energy whose T and s move the particles.
+        tests: basis of phi. coefficients: of the energy whose T and s move the particles.
 
     Raises:
         ValueError: a snapshot has too few particles for so many test functions.
@@ -165,7 +167,7 @@ def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> N
             f"a snapshot has {smallest} train particles, and {m} test functions need at least {m + 3}"
         )
     centred = [_centred(values(tests, cloud)) for cloud in population.clouds]
-    intervals, beta = len(population.tau), noise_weight(population, tests, coefficients)
+    intervals, beta = len(population.tau), bounded_beta(population, tests, coefficients)
     pushed = [
         _centred(values(tests, moved(population, k, coefficients), tau * beta))
         for k, tau in enumerate(population.tau)
@@ -206,8 +208,8 @@ def moved(population: Population, k: int, coefficients: np.ndarray) -> np.ndarra
     return population.clouds[k] - population.tau[k] * drop
 
 
-def noise_weight(population: Population, tests: Mapping, coefficients: np.ndarray) -> float:
-    """beta of the coefficients, 0 without an entropy; raised to where the narrowest bump can still be sharpened."""
+def bounded_beta(population: Population, tests: Mapping, coefficients: np.ndarray) -> float:
+    """beta among the coefficients, 0 without an entropy; raised to where the narrowest bump can still be sharpened."""
     lowest = -_SHARPEST * np.min(tests["sigma"]) / np.max(population.tau)
     return max(float(coefficients[-1]), lowest) if population.entropy else 0.0
 
@@ -224,12 +226,12 @@ class Normal(NamedTuple):
 def normal_equations(
     population: Population, tests: Mapping, white: Noise, coefficients: np.ndarray
 ) -> Normal:
-    """The least squares problem linearised at given coefficients (p,), free of what samples see of themselves.
+    """The least squares problem linearised at given coefficients, free of what samples see of themselves.
 
     Its solution, with any prior, is the next iterate of Gauss and Newton.
     """
     m = len(white.scale) // len(population.tau)
-    beta = noise_weight(population, tests, coefficients)
+    beta = bounded_beta(population, tests, coefficients)
     if population.entropy:
         coefficients = np.append(coefficients[:-1], beta)
     jacobian, residual, own = [], [], np.zeros(len(coefficients))

@@ -1,4 +1,4 @@
-"""Weak form: learn V, W and beta from the changes of sample means, without couplings or densities.
+"""Weak form: learn V, W and beta from unpaired snapshots by the changes of sample means, without couplings or densities.
 
 The residuals of :mod:`jko.weak` are linear in the coefficients of
 
@@ -12,7 +12,7 @@ bumps, and the monomials alone, share one set of test functions and one covarian
 tells which one the data want.
 
 Test functions are the monomials, and bumps around the centres of clusters of the train particles, narrow and wide ones in
-turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Their number is bounded by a share
+turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Monomials and bumps are each at most a share
 of the smallest snapshot, as their covariance comes from it. The posterior covariance of theta stands beside its mean: see :func:`uncertainty`.
 
 What the data cannot tell apart (:mod:`jko.methods.jkonet_star` lists it) stays at its prior: the log of a fit says how many
@@ -35,7 +35,7 @@ from sklearn.cluster import KMeans
 
 from jko import weak
 from jko.energies import Energy
-from jko.evidence import Posterior, maximise
+from jko.evidence import LOWEST, Posterior, maximise
 from jko.features import features, monomials
 from jko.methods import Fit, Problem
 from jko.pairs import standardise
@@ -44,10 +44,9 @@ from jko.pairs import standardise
 _STREAM = 9
 # Prior displacements in one interval, in units of the population's width, from which the evidence is climbed.
 _LARGE, _SMALL = 0.1, 0.01
-_OFF = -40.0
 # A rise of the evidence that ends the iteration.
 _SETTLED = 0.05
-# A step that makes chi^2 so many times as large is too long.
+# A step that makes chi^2 so many times as large, and by more than its mean, is too long.
 _WORSE = 2
 
 
@@ -87,9 +86,10 @@ class Candidate(NamedTuple):
     """A set of trial functions, and where its scales start.
 
     Attributes:
-        basis: of psi. start: (groups,) log variances. fixed: (groups,) bool, those that stay.
+        name: for the log. basis: of psi. start: (groups,) log variances. fixed: (groups,) bool, those that stay.
     """
 
+    name: str
     basis: Mapping
     start: np.ndarray
     fixed: np.ndarray
@@ -163,30 +163,42 @@ def solve(
         "sigma": spacing * np.resize(settings["test_widths"], count),
     }
     plain, *others = candidates(factors, points, spacing, settings, d)
+    ranges = ranges_of(settings)
+    pulls = None
+    if "interaction" in settings["terms"]:
+        pulls = [weak.mean_gradients(kernels, {"ranges": ranges}, cloud) for cloud in clouds[:-1]]
 
     def problem_of(candidate):
-        population, ranges = population_of(clouds, snapshots.tau, candidate.basis, settings)
-        return population, ranges, groups_of(candidate.basis, ranges, settings, d)
+        population = population_of(clouds, pulls, snapshots.tau, candidate.basis, settings)
+        return population, groups_of(candidate.basis, ranges, settings, d)
 
     # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
     # every candidate.
-    population, _, group = problem_of(plain)
+    population, group = problem_of(plain)
     rest = np.zeros(len(group))
     found, _ = climb(
         population, tests, weak.noise(population, tests, rest), plain, group, rest, settings
     )
-    white, start, best = weak.noise(population, tests, found.mean), found.mean, None
+    white = weak.noise(population, tests, found.mean)
+    start, _ = climb(population, tests, white, plain, group, found.mean, settings)
+    best = None
     for candidate in (plain, *others):
-        population, ranges, group = problem_of(candidate)
-        found, path = climb(population, tests, white, candidate, group, start, settings)
+        population, group = problem_of(candidate)
+        try:
+            found, path = climb(population, tests, white, candidate, group, start.mean, settings)
+        except np.linalg.LinAlgError as error:
+            report(f"seed {seed}: {candidate.name}: not solved: {error}")
+            continue
         report(
-            f"seed {seed}: sigma {float(candidate.basis['sigma']):.4g}, evidence {found.evidence:.2f}, "
-            f"chi^2 {path[-1]['loss'] * len(white.scale):.1f} of {len(white.scale)} residuals after {len(path)} steps, "
+            f"seed {seed}: {candidate.name}: evidence {found.evidence:.2f}, chi^2 "
+            f"{path[-1]['loss'] * len(white.scale):.1f} of {len(white.scale)} residuals after {len(path)} steps, "
             f"coefficients known: {' '.join(f'{k:.1f}' for k in found.known)}"
         )
         if best is None or found.evidence > best.evidence:
-            best, chosen, steps = found, (candidate.basis, ranges), path
-    params = params_of(best, *chosen, units, settings)
+            best, chosen, steps = found, candidate, path
+    params = params_of(best, chosen.basis, ranges, units, settings)
+    beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
+    report(f"seed {seed}: taken: {chosen.name}{beta if 'entropy' in settings['terms'] else ''}")
     return params, "ok", steps
 
 
@@ -222,11 +234,12 @@ def candidates(factors, points, spacing, settings, d) -> list[Candidate]:
     found = []
     for i, width in enumerate([settings["bump_widths"][0], *settings["bump_widths"]]):
         basis = {"monomials": factors, "centers": points, "sigma": width * spacing}
-        scales = [large] * groups + [_OFF] if i == 0 else [small] * (groups + 1)
+        scales = [large] * groups + [LOWEST] if i == 0 else [small] * (groups + 1)
         start = np.array(scales + [small] * interaction + [large] * entropy)
         # The evidence of one coefficient by itself would switch beta off wherever it is below its deviation.
-        fixed = (start == _OFF) | (entropy & (np.arange(len(start)) == len(start) - 1))
-        found.append(Candidate(basis, start, fixed))
+        fixed = (start == LOWEST) | (entropy & (np.arange(len(start)) == len(start) - 1))
+        name = f"bumps of sigma {basis['sigma']:.4g}" if i else "monomials alone"
+        found.append(Candidate(name, basis, start, fixed))
     return found
 
 
@@ -243,41 +256,42 @@ def groups_of(basis: Mapping, ranges: np.ndarray, settings: Mapping, d: int) -> 
     return np.array(group)
 
 
-def population_of(clouds, tau, basis, settings) -> tuple[weak.Population, np.ndarray]:
-    """The snapshots with their fields, and the ranges of W."""
+def population_of(clouds, pulls, tau, basis, settings) -> weak.Population:
+    """The snapshots with their fields; pulls are those of W, or None."""
     fields = [weak.gradients(basis, cloud) for cloud in clouds[:-1]]
-    ranges = ranges_of(settings)
-    if "interaction" in settings["terms"]:
-        pulls = [weak.mean_gradients(kernels, {"ranges": ranges}, cloud) for cloud in clouds[:-1]]
+    if pulls is not None:
         fields = [np.concatenate(pair, axis=1) for pair in zip(fields, pulls, strict=True)]
-    return (
-        weak.Population(clouds, tau / np.mean(tau), fields, "entropy" in settings["terms"]),
-        ranges,
-    )
+    return weak.Population(clouds, tau / np.mean(tau), fields, "entropy" in settings["terms"])
 
 
 def climb(
     population, tests, white, candidate, group, coefficients, settings
 ) -> tuple[Posterior, list[dict]]:
-    """Gauss and Newton's steps with the scales of the largest evidence at each, until it rises no more."""
-    before, log_variance, path = coefficients, candidate.start, []
+    """Gauss and Newton's steps with the scales of the largest evidence at each, until it rises no more.
+
+    Raises:
+        LinAlgError: not so within ``iterations``, or residuals that are no numbers.
+    """
+    before, log_variance, found, path = coefficients, candidate.start, None, []
     for _ in range(settings["iterations"]):
         normal = weak.normal_equations(population, tests, white, coefficients)
         loss = normal.residual / len(white.scale)
-        if not path and not np.isfinite(loss):
-            raise np.linalg.LinAlgError("the residuals of the monomials are not finite numbers")
-        if path and not loss < _WORSE * path[-1]["loss"] + 1:
+        if found is None and not np.isfinite(loss):
+            raise np.linalg.LinAlgError("the residuals of the train particles are not finite")
+        if found is not None and not loss < _WORSE * path[-1]["loss"] + 1:
             # Too far for what was linear at the last place: half of the way.
             coefficients = (before + coefficients) / 2
             continue
-        found = maximise(
+        last, found = found, maximise(
             normal.gram, normal.moment, normal.square, group, log_variance, candidate.fixed
         )
         before, coefficients, log_variance = coefficients, found.mean, found.log_variance
         path.append({"loss": loss, "evidence": found.evidence})
-        if len(path) > 1 and abs(path[-1]["evidence"] - path[-2]["evidence"]) < _SETTLED:
-            break
-    return found, path
+        if last is not None and abs(found.evidence - last.evidence) < _SETTLED:
+            return found, path
+    raise np.linalg.LinAlgError(
+        f"the evidence had not settled after {settings['iterations']} iterations"
+    )
 
 
 def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
