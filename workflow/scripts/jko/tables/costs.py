@@ -92,7 +92,8 @@ def per_epoch(files: Iterable[tuple[str, str | Path]]) -> pd.DataFrame:
     Returns:
         Columns method, unit, epochs (all but those of the first spans); median_s, low_s and high_s,
         the quartiles over these epochs of all datasets, each taken as the mean of its span; first_s,
-        seconds of the first span, and fit_s, of the first fit as a whole, medians over the datasets.
+        seconds of the first span, and fit_s, of a fit up to its last epoch or of the first of those without, medians over
+        the datasets.
 
     Raises:
         ValueError: a file has one span alone, whose compilation cannot be told apart.

@@ -26,7 +26,7 @@ def of_grid(
     """One number per row: the error of a seed, the mean over the times, or the seconds of a job.
 
     w1 is the one-step EMD of the scheme that a method was learned with, w1_per_sqrt_d the same over
-    the square root of the dimension, both in units of x; l2_uvp is the error of grad V in %.
+    the square root of the dimension, in the simulation's units of length; l2_uvp is the error of grad V in %.
     A distance of clouds whose every coordinate is alike grows with that root: w1_per_sqrt_d can be
     compared over dimensions.
 
