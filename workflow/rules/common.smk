@@ -282,7 +282,7 @@ def coupling_of(name, method, dataset=None):
 def experiment_couplings(name, file):
     """A file of the coupling behind every fit of an experiment, in the order of :func:`experiment_files`."""
     return [
-        f"results/{dataset}/" + file.format(coupling=coupling_of(name, method, dataset))
+        f"results/{dataset}/{file.format(coupling=coupling_of(name, method, dataset))}"
         for dataset in experiment_datasets(name)
         for method in experiment_methods(name)
     ]
