@@ -148,7 +148,7 @@ def solve(
     """The posterior of one seed: parameters, status and the iterations of the chosen candidate.
 
     Raises:
-        LinAlgError: the data, or what they make of the normal equations, have no Cholesky factor.
+        LinAlgError: the data, or what they make of the normal equations, have no Cholesky factor, or no candidate settles.
     """
     units = units_of(snapshots, s)
     clouds = [(cloud - units["center"]) / units["width"] for cloud in snapshots.clouds(s, "train")]
@@ -196,6 +196,8 @@ def solve(
         )
         if best is None or found.evidence > best.evidence:
             best, chosen, steps = found, candidate, path
+    if best is None:
+        raise np.linalg.LinAlgError("no candidate has settled")
     params = params_of(best, chosen.basis, ranges, units, settings)
     beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
     report(f"seed {seed}: taken: {chosen.name}{beta if 'entropy' in settings['terms'] else ''}")
