@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from checkouts import copy_workflow
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -192,7 +193,13 @@ def dry_run(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", *arguments]
     command += ["--configfile", "config/smoke.yaml", "--", "all"]
     environment = os.environ | {"JKO_EMBRYOID": str(cells)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        cwd=copy_workflow(folder / "workflow"),
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

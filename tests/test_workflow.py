@@ -5,7 +5,6 @@ cells, an own file, errors.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +16,8 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from checkouts import copy_workflow
 
-ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("Snakefile", "workflow", "config", "envs", "profiles")
 METRICS = "results/metrics.tsv"
 
 # Two landscapes, two methods and no cells: a run of seconds that touches every rule but the cells'.
@@ -39,14 +37,7 @@ methods:
 
 def checkout(folder: Path, tiny: str = TINY, epochs: int = 3) -> Path:
     """A copy of the workflow, with the tiny configuration, that a test may edit."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, folder / part, ignore=ignored)
-        else:
-            shutil.copy(source, folder / part)
+    copy_workflow(folder)
     (folder / "tiny.yaml").write_text(tiny.replace("EPOCHS", str(epochs)))
     return folder
 
