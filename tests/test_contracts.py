@@ -52,9 +52,12 @@ ORDER = (
     "neural",
     "halves",
     "metrics",
+    "batches",
+    "divergences",
     "prediction",
     "evaluation",
     "training",
+    "jko_maps",
     "methods",
     "flows",
 )

@@ -61,6 +61,35 @@ def apply_mlp(
     return MLP(hidden, outputs, activation).apply(net, x)
 
 
+class ICNN(nn.Module):
+    """Input-convex network (Amos et al. 2017): (d,) -> (), convex in its input.
+
+    z_0 = softplus(A_0 x + b_0), z_{i+1} = softplus(A_{i+1} x + b_{i+1} + P_i z_i), and the last z, a number, is the value.
+    The P_i are positive by construction, softplus of normal numbers over the number of inputs;
+    softplus is convex and rising, so that every z is convex in x.
+    """
+
+    hidden: Sequence[int] = (64, 64)
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        normal, z = nn.initializers.normal(0.1), None
+        for i, width in enumerate((*self.hidden, 1)):
+            inputs = nn.Dense(width, kernel_init=normal, name=f"Dense_{i}")(x)
+            if z is not None:
+                raw = self.param(f"positive_{i}", normal, (z.size, width))
+                inputs = inputs + z @ softplus(raw) / z.size
+            z = softplus(inputs)
+        return jnp.squeeze(z, axis=-1)
+
+
+def apply_icnn(net: Mapping, x: Array) -> Array:
+    """The ICNN with the given parameters at x (d,); its widths are those of the parameters."""
+    layers = net["params"]
+    depth = sum(name.startswith("Dense") for name in layers) - 1
+    return ICNN([layers[f"Dense_{i}"]["kernel"].shape[1] for i in range(depth)]).apply(net, x)
+
+
 def log_det(u: Callable[[Array], Array], z: Array, h: Array, estimate: str, key: Array) -> Array:
     """log|det grad T| of the map T(z) = z + h u(z) at z (d,), exact or by a series of traces.
 

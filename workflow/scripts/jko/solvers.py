@@ -80,6 +80,12 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
     return jax.lax.while_loop(unfinished, newton, start)[0]
 
 
+def proximal_points(potential: Callable[[Array], Array], cloud: Array, tau: Array) -> Array:
+    """The :func:`proximal_point` of every particle of a cloud (n, d), some at a time."""
+    block = min(len(cloud), BLOCK_PARTICLES)
+    return jax.lax.map(lambda x: proximal_point(potential, x, tau), cloud, batch_size=block)
+
+
 def _norm(vector: Array) -> Array:
     return jnp.max(jnp.abs(vector))
 
@@ -102,13 +108,9 @@ def implicit_euler_step(
     Returns:
         (n, d) the population at time t + tau; NaN where the sweeps did not settle.
     """
-    block = min(len(cloud), BLOCK_PARTICLES)
-
-    def potential(y):
-        return energy.potential(y, t + tau)
 
     def proximal(start):
-        return jax.lax.map(lambda x: proximal_point(potential, x, tau), start, batch_size=block)
+        return proximal_points(lambda y: energy.potential(y, t + tau), start, tau)
 
     if energy.interaction is None:
         return proximal(cloud) + _noise(energy, key, cloud, tau)

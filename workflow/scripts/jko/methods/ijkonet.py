@@ -42,10 +42,10 @@ from jax import Array
 from jax.tree_util import Partial
 from optax import GradientTransformation
 
-from jko import halves, neural
+from jko import batches, halves, neural
+from jko.batches import Clouds
 from jko.densities import knn_entropy
 from jko.energies import Energy
-from jko.metrics import bures_w2_squared
 from jko.methods import Fit, Problem
 from jko.networks import MLP, apply_mlp, log_det
 from jko.pairs import standardise
@@ -62,18 +62,6 @@ from jko.training import (
 
 # Seeds the order of the particles apart from every other use of a dataset's seeds.
 _STREAM = 6
-
-
-class Clouds(NamedTuple):
-    """The train particles of every snapshot, side by side and standardised.
-
-    Attributes:
-        z: (P, K, d), row p of snapshot k; shorter snapshots repeat their particles.
-        weight: (P, K), one over the number of rows that hold the same particle.
-    """
-
-    z: Array
-    weight: Array
 
 
 class Intervals(NamedTuple):
@@ -261,15 +249,11 @@ def play(problem: Problem, settings: Mapping, report=print) -> Fit:
             "terms holds entropy and scheme is explicit; an explicit step of the entropy is ill-posed: "
             "take scheme implicit or leave the entropy out"
         )
-    most = max(
-        int(snapshots.train[:, snapshots.snapshot == k].sum(axis=1).max())
-        for k in range(len(snapshots.time))
-    )
-    steps_per_epoch = -(-most // settings["batch"])
-    rows = steps_per_epoch * settings["batch"]
+    rows = batches.rows_of(snapshots, settings["batch"])
     of_seed = [standardised(problem, s, terms, rows, report) for s in range(len(snapshots.seed))]
     data, known, units = jax.tree.map(lambda *leaves: jnp.stack(leaves), *of_seed)
 
+    steps_per_epoch = rows // settings["batch"]
     epochs = -(-settings["steps"] // steps_per_epoch)
     steps = epochs * steps_per_epoch
     rate, map_rate, schedule = (
@@ -320,48 +304,25 @@ def init_map(key: Array, dimension: int, hidden: Sequence[int]) -> Mapping:
 def standardised(
     problem: Problem, s: int, terms: Sequence[str], rows: int, report
 ) -> tuple[Clouds, Intervals, dict]:
-    """The clouds in so many rows, the intervals and the units of the ``s``-th seed.
-
-    The speed is that of the Bures distances between neighbouring snapshots: it needs no coupling,
-    and its sampling noise is of order (d / n)^(1/2) width per step.
-    """
+    """The clouds in so many rows, the intervals and the units of the ``s``-th seed."""
     snapshots = problem.snapshots
     clouds = snapshots.clouds(s, "train")
-    points = np.concatenate(clouds)
-    center, width = points.mean(axis=0), np.sqrt(points.var(axis=0).mean())
-    if width == 0:
-        raise ValueError("all train particles stand on one point; a potential needs an extent")
-    bures = [bures_w2_squared(x, y) for x, y in zip(clouds[:-1], clouds[1:], strict=True)]
-    speed = np.sqrt(np.mean(bures / snapshots.tau**2) / snapshots.dimension)
-    # A population that does not move has no speed to measure with.
-    speed = speed if speed > 0 else width / snapshots.tau.mean()
-    h = snapshots.tau * speed / width
+    units = batches.units_of(clouds, snapshots.time, snapshots.tau)
+    width = units["width"]
+    h = snapshots.tau * units["scale"] / width**2
     cost = np.sum(problem.coupling.cost[s] / width**2 / (2 * h))
-    time_units = snapshots.time.mean(), snapshots.time.std()
-    time = (snapshots.time - time_units[0]) / time_units[1]
-    clouds = [(cloud - center) / width for cloud in clouds]
+    time = (snapshots.time - units["time_center"]) / units["time_width"]
+    clouds = [(cloud - units["center"]) / width for cloud in clouds]
     entropy = np.array([knn_entropy(cloud) if "entropy" in terms else 0.0 for cloud in clouds])
     if "entropy" in terms:
         found = " ".join(f"{value:.4f}" for value in entropy)
         report(f"seed {snapshots.seed[s]}: entropies of the standardised snapshots {found}")
 
     rng = np.random.default_rng([int(snapshots.seed[s]), _STREAM])
-    # An order of its own for each snapshot: paired data do not tell which rows belong together.
-    places = [np.resize(rng.permutation(len(cloud)), rows) for cloud in clouds]
-    copies = [
-        np.bincount(place, minlength=len(cloud))[place] for place, cloud in zip(places, clouds)
-    ]
-    z = np.stack([cloud[place] for cloud, place in zip(clouds, places)], axis=1)  # (P, K, d)
     found = (
-        Clouds(z, 1 / np.stack(copies, axis=1)),
+        batches.side_by_side(clouds, rows, rng),
         Intervals(h, time[:-1], time[1:], entropy, cost),
-        {
-            "center": center,
-            "width": width,
-            "scale": width * speed,
-            "time_center": time_units[0],
-            "time_width": time_units[1],
-        },
+        units,
     )
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), found)
 
