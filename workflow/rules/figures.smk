@@ -307,3 +307,28 @@ rule figure_cost_per_epoch:
         code=code("figure_cost_per_epoch"),
     script:
         "../scripts/figure_cost_per_epoch.py"
+
+
+rule figure_lightspeed:
+    input:
+        table="results/tables/lightspeed.tsv",
+    output:
+        pdf="results/figures/lightspeed.pdf",
+        png=report(
+            "results/figures/lightspeed.png",
+            caption="../report/figure_lightspeed.rst",
+            category="JKOnet",
+        ),
+    log:
+        "results/logs/figure_lightspeed.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        methods=experiment_method_settings("lightspeed"),
+        code=code("figure_lightspeed"),
+    script:
+        "../scripts/figure_lightspeed.py"

@@ -361,6 +361,66 @@ rule table_cost_per_epoch:
         "../scripts/table_cost_per_epoch.py"
 
 
+rule table_lightspeed:
+    input:
+        metrics=experiment_metrics("lightspeed"),
+        spans=expand(
+            "results/benchmarks/epochs/benchmark_particles-{method}.tsv",
+            method=experiment_methods("lightspeed"),
+        ),
+    output:
+        tsv=report(
+            "results/tables/lightspeed.tsv",
+            caption="../report/table_lightspeed.rst",
+            category="JKOnet",
+        ),
+        md="results/tables/lightspeed.md",
+    log:
+        "results/logs/table_lightspeed.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        datasets=experiment_columns("lightspeed", landscape="potential"),
+        metrics=["w1", "l2_uvp"],
+        methods=experiment_method_settings("lightspeed"),
+        references=REFERENCES,
+        code=code("table_lightspeed"),
+    script:
+        "../scripts/table_lightspeed.py"
+
+
+rule table_inner_gradients:
+    input:
+        snapshots="results/benchmark_particles/snapshots.npz",
+    output:
+        tsv=report(
+            "results/tables/inner_gradients.tsv",
+            caption="../report/table_inner_gradients.rst",
+            category="JKOnet",
+        ),
+        md="results/tables/inner_gradients.md",
+    log:
+        "results/logs/table_inner_gradients.log",
+    conda:
+        "../../envs/jko.yaml"
+    # More than there are: Snakemake takes all cores, so that nothing else runs beside it.
+    threads: 64
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        method=settings.method_settings(config, "jkonet_implicit", "benchmark_particles"),
+        steps=[10, 100, 1000],
+        repeats=3,
+        code=code("table_inner_gradients", ["jko.methods.jkonet"]),
+    script:
+        "../scripts/table_inner_gradients.py"
+
+
 rule table_summary:
     input:
         snapshots=expand("results/{dataset}/snapshots.npz", dataset=available_datasets()),

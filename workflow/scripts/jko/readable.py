@@ -21,6 +21,7 @@ TITLES = {
     "l2_uvp_interaction": "L2-UVP of the interaction (%)",
     "beta": "Weight of the entropy (length² / time)",
     "w1_per_sqrt_d": "One-step EMD over the square root of the dimension (dimensionless)",
+    "epoch_seconds": "An epoch (s); a whole fit where it is in closed form",
     "train_seconds": "Training of all seeds, whole job (s)",
     "couple_seconds": "Coupling of all seeds, whole job (s)",
     "couple_mb": "Largest memory of the coupling (MB)",

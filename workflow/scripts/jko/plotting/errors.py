@@ -33,9 +33,29 @@ def by_landscape(
     names = list(dict.fromkeys(errors["landscape"]))
     labels = [*methods, *references.values()]
     columns = legend_columns(labels, COLUMN)
-    row, head = max(0.2, 0.05 * len(methods)), 0.6 + 0.14 * -(-len(labels) // columns)  # inches
+    row, head = row_height(methods), 0.6 + 0.14 * -(-len(labels) // columns)
     figure = Figure(figsize=(COLUMN, head + row * len(names)), layout="constrained")
-    axis = figure.subplots()
+    handles = draw(figure.subplots(), errors, methods, references, label, colour)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+    return figure
+
+
+def row_height(methods: Mapping[str, Mapping]) -> float:
+    """Inches of a landscape's row."""
+    return max(0.2, 0.05 * len(methods))
+
+
+def draw(
+    axis: Axes,
+    errors: pd.DataFrame,
+    methods: Mapping[str, Mapping],
+    references: Mapping[str, str],
+    label: str,
+    colour: str,
+) -> list[Line2D]:
+    """The dots of :func:`by_landscape` on an axis; returns what its legend shows."""
+    names = list(dict.fromkeys(errors["landscape"]))
+    labels = [*methods, *references.values()]
     axis.set_xscale("log", nonpositive="clip")
     shift = np.linspace(-0.27, 0.27, len(methods)) if len(methods) > 1 else [0.0]
     drawn = [
@@ -65,12 +85,10 @@ def by_landscape(
     axis.grid(axis="y", color="#E4E4E4", lw=5, zorder=0)
     axis.set_axisbelow(True)
     axis.tick_params(axis="y", length=0)
-    handles = [
+    return [
         Line2D([], [], label=text, **style)
         for text, (_, _, style) in zip(labels, drawn, strict=True)
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
-    return figure
 
 
 def _at_edge(axis: Axes, y: int, text: str, before: int, colour: str) -> None:

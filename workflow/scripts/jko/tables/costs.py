@@ -117,3 +117,16 @@ def per_epoch(files: Iterable[tuple[str, str | Path]]) -> pd.DataFrame:
         quartiles = {"median_s": median, "low_s": low, "high_s": high}
         table.append(key | quartiles | {"first_s": np.median(first), "fit_s": np.median(whole)})
     return pd.DataFrame(table)
+
+
+def epoch_rows(found: pd.DataFrame, methods: Mapping[str, Mapping]) -> pd.DataFrame:
+    """Median seconds of an epoch as rows of a table of errors, for all landscapes alike.
+
+    Args:
+        found: as :func:`per_epoch` returns it. methods: {name: settings with `scheme`}.
+    """
+    table = []
+    for row in found.itertuples():
+        key = {"landscape": "every", "method": row.method, "scheme": methods[row.method]["scheme"]}
+        table.append(key | {"metric": "epoch_seconds"} | statistics(pd.Series([row.median_s]), {}))
+    return pd.DataFrame(table)
