@@ -59,6 +59,7 @@ ORDER = (
     "training",
     "jko_maps",
     "methods",
+    "inner_gradients",
     "flows",
 )
 ONLY_IMPORTERS = {
@@ -150,7 +151,11 @@ def test_every_method_has_its_two_functions_and_a_schema(kind):
     assert list(inspect.signature(module.energy).parameters) == ["params", "settings"]
     schema = yaml.safe_load(schemas_of("method")[kind].read_text(encoding="utf-8"))
     assert schema["properties"]["kind"] == {"const": kind}
-    assert schema["properties"]["scheme"]["enum"] in (["implicit", "explicit"], ["explicit"])
+    assert schema["properties"]["scheme"]["enum"] in (
+        ["implicit", "explicit"],
+        ["explicit"],
+        ["implicit"],
+    )
 
 
 def test_every_schema_of_a_method_has_a_module():

@@ -113,6 +113,15 @@ def test_an_epoch_is_without_what_comes_before_the_first_mark(tmp_path):
     assert (table.loc["mlp", "first_s"], table.loc["mlp", "fit_s"]) == (75.0, 83.5)
 
 
+def test_epochs_are_rows_of_a_table_of_errors_for_every_landscape():
+    found = pd.DataFrame({"method": ["mlp", "linear"], "median_s": [0.5, 2.0]})
+    methods = {"mlp": {"scheme": "implicit"}, "linear": {"scheme": "explicit"}}
+    table = costs.epoch_rows(found, methods)
+    assert set(table["landscape"]) == {"every"} and set(table["metric"]) == {"epoch_seconds"}
+    assert table["mean"].tolist() == [0.5, 2.0] and table["n"].tolist() == [1, 1]
+    assert table["scheme"].tolist() == ["implicit", "explicit"]
+
+
 def test_a_single_span_cannot_be_told_from_its_compilation(tmp_path):
     path = tmp_path / "one.tsv"
     pd.DataFrame([("epoch", 5, 9.0)], columns=costs.SPANS).to_csv(path, sep="\t", index=False)

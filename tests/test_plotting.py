@@ -16,6 +16,7 @@ from jko.plotting import (
     errors,
     gaps,
     landscapes,
+    lightspeed,
     scaling,
     style,
     terms,
@@ -186,6 +187,14 @@ def coupling_errors() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def lightspeed_errors() -> pd.DataFrame:
+    """Of mlp also what its explicit step predicts, which the figure leaves out."""
+    found = scheme_errors().replace({"method": {"zero_energy": "identity"}})
+    found["scheme"] = found["method"].map(lambda name: METHODS.get(name, {}).get("scheme", "none"))
+    other = found[found["method"] == "mlp"].assign(scheme="explicit", mean=77.0)
+    return pd.concat([found, other], ignore_index=True)
+
+
 FIGURES = {
     "embryoid": lambda: embryoid.draw([interval(), interval()], interval_errors(), METHODS, "mlp"),
     "embryoid_failed": lambda: embryoid.draw(
@@ -210,6 +219,9 @@ FIGURES = {
     "scaling_failed": lambda: scaling.by_dimension(scaling_summary("mlp"), list(METHODS)),
     "couplings": lambda: costs.by_coupling(coupling_errors(), COUPLINGS),
     "epochs": lambda: costs.per_epoch(epoch_costs()),
+    "lightspeed": lambda: lightspeed.errors_and_seconds(
+        lightspeed_errors(), pd.Series({"mlp": 0.02, "linear": 2.0}), METHODS
+    ),
 }
 
 
@@ -492,3 +504,13 @@ def test_an_epoch_is_a_dot_and_the_whole_fit_a_tick():
     (axis,) = FIGURES["epochs"]().axes
     found = [line.get_xydata().tolist() for line in axis.lines]
     assert found == [[[0.02, 0]], [[30, 0]], [[2, 1]], [[6, 1]]]
+
+
+def test_an_error_of_the_own_scheme_stands_beside_the_seconds_of_an_epoch():
+    left, right = FIGURES["lightspeed"]().axes
+    look = style.method_styles(METHODS)
+    np.testing.assert_allclose(dots(left, look["mlp"]), [[1e-4, -0.27], [1e-4, 0.73]])
+    assert sorted(texts(left)) == ["0", "NaN"]
+    np.testing.assert_allclose(dots(right, look["mlp"]), [[0.02, 0]])
+    np.testing.assert_allclose(dots(right, look["linear"]), [[2.0, 2]])
+    assert [label.get_text() for label in right.get_yticklabels()] == list(METHODS)

@@ -350,7 +350,7 @@ MALFORMED = {
     ),
     "unknown kind of method": (
         put("methods/mine/kind", "gan"),
-        "config methods/mine: kind is 'gan'; it must be one of ijkonet, jkonet_star, jkonet_star_linear",
+        "config methods/mine: kind is 'gan'; it must be one of ijkonet, jkonet, jkonet_star, jkonet_star_linear",
     ),
     "unknown key of a method": (
         put("methods/mine/epoch", 5),

@@ -31,12 +31,18 @@ COLUMNS = "units map inner_steps gradient relative_error cosine map_error second
 
 
 def compare(
-    problem: Problem, settings: Mapping, steps: Sequence[int], repeats: int, report=print
+    problem: Problem,
+    settings: Mapping,
+    units: Sequence[str],
+    maps: Sequence[str],
+    steps: Sequence[int],
+    repeats: int,
+    report=print,
 ) -> pd.DataFrame:
-    """Both gradients for both kinds of map, in raw and in standard units, at new V and maps.
+    """Both gradients at new V and maps, for each of the given units, maps and steps of the inner loop.
 
     Args:
-        settings: of the method jkonet. steps: of the inner loop, one after the other.
+        settings: of the method jkonet, for all else.
         repeats: how often each compiled gradient is run.
 
     Returns:
@@ -45,8 +51,8 @@ def compare(
         motion; median seconds of the gradient without compilation, and the memory that its program needs.
     """
     table = []
-    for units in ("raw", "standard"):
-        batch, known = _first_batch(problem, settings | {"units": units})
+    for unit in units:
+        batch, known = _first_batch(problem, settings | {"units": unit})
         nets = neural.init(
             _key(problem), batch.z.shape[2], ["potential"], False, settings["hidden"]
         )
@@ -71,9 +77,7 @@ def compare(
             loss(lambda nets, step=step: jko_maps.proximal(neural.v, nets, step)), nets, 1
         )
         motion = _rms(exact["places"] - step.cloud.z)
-        for kind, count, (name, solve) in itertools.product(
-            jko_maps.KINDS, steps, GRADIENTS.items()
-        ):
+        for kind, count, (name, solve) in itertools.product(maps, steps, GRADIENTS.items()):
             loop = _loop(settings, count)
             theta = jko_maps.init(
                 jax.random.fold_in(_key(problem), 1), kind, batch.z.shape[2], settings["map_hidden"]
@@ -91,7 +95,7 @@ def compare(
                 "seconds": found["seconds"],
                 "memory_mb": found["memory_mb"],
             }
-            key = {"units": units, "map": kind, "inner_steps": count, "gradient": name}
+            key = {"units": unit, "map": kind, "inner_steps": count, "gradient": name}
             table.append(key | numbers)
             report(" ".join(f"{column} {value}" for column, value in table[-1].items()))
     return pd.DataFrame(table)[COLUMNS]
