@@ -1,4 +1,4 @@
-"""Gradients through an inner loop against the exact one: what the table must find on a quadratic-like step."""
+"""Gradients through an inner loop against the exact one: what the table must find at a V of random weights."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jko.networks import MLP
+from jko.networks import ICNN, MLP, apply_icnn
 
 
 def test_the_network_is_its_formula():
@@ -33,3 +33,20 @@ def test_a_map_has_as_many_outputs_as_asked_and_its_own_activation():
     found = net.apply(params, jnp.asarray(x))
     assert found.shape == (3,)
     np.testing.assert_allclose(found, h @ last["kernel"] + last["bias"], rtol=1e-5)
+
+
+def test_the_convex_network_is_its_formula():
+    net = ICNN((5, 3))
+    params = net.init(jax.random.key(0), jnp.zeros(4))
+    layers = jax.tree.map(np.asarray, params["params"])
+    x, z = np.array([0.3, -1.0, 2.0, 0.1], np.float32), None
+    for i, width in enumerate((5, 3, 1)):
+        inputs = x @ layers[f"Dense_{i}"]["kernel"] + layers[f"Dense_{i}"]["bias"]
+        if z is not None:
+            positive = np.log1p(np.exp(layers[f"positive_{i}"])) / z.size
+            assert positive.shape == (z.size, width) and (positive > 0).all()
+            inputs = inputs + z @ positive
+        z = np.log1p(np.exp(inputs))
+    for found in (net.apply(params, jnp.asarray(x)), apply_icnn(params, jnp.asarray(x))):
+        assert found.shape == ()
+        np.testing.assert_allclose(found, z.item(), rtol=1e-5)

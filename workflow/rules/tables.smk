@@ -416,7 +416,7 @@ rule table_inner_gradients:
         method=settings.method_settings(config, "jkonet_implicit", "benchmark_particles"),
         steps=[10, 100, 1000],
         repeats=3,
-        code=code("table_inner_gradients", ["jko.methods.jkonet"]),
+        code=code("table_inner_gradients"),
     script:
         "../scripts/table_inner_gradients.py"
 

@@ -13,11 +13,11 @@ from jko.snapshots import Snapshots
 
 
 class Clouds(NamedTuple):
-    """The train particles of every snapshot, side by side and standardised.
+    """Weighted particles in the units of a training: of every snapshot side by side, or of one.
 
     Attributes:
-        z: (P, K, d), row p of snapshot k; shorter snapshots repeat their particles.
-        weight: (P, K), one over the number of rows that hold the same particle.
+        z: (P, K, d), row p of snapshot k, where shorter snapshots repeat their particles; (m, d) of one.
+        weight: (P, K), one over the number of rows that hold the same particle; (m,) of one.
     """
 
     z: Array

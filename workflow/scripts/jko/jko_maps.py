@@ -1,4 +1,4 @@
-"""The JKO step of a potential, as a transport map that descends it or as exact proximal points.
+"""The JKO step of a potential, as a transport map that descends it or as proximal points.
 
 For a cloud rho and a potential v, in units where the step has length h, the step is
 
@@ -10,14 +10,15 @@ A map is a network of one of two kinds, known by the key of its parameters:
   with q learned. Brenier's theorem wants such a T, for optimal transport.
 - mlp: T(z) = e z + a u(z), u an MLP; nothing keeps it from crossing paths.
 
-With a = h and e = 1 the networks speak of velocities; with a = 1 and e = 0 of places.
+With a = h and e = 1 the networks speak of velocities; with a = 1 and e = 0 those of an icnn speak of steps, of an
+mlp of places.
 
 The minimum is sought by Adam. The derivative of what follows from the optimum T*, with respect to v
 and to the cloud, is that of the unrolled loop, or the implicit one: with g = grad_theta J,
 dtheta* = -(grad_theta g)^{-1} dg, of which the transpose is one linear system, solved by
 conjugate gradients from products with the Hessian. Unrolling keeps the parameters of every
-step, and recomputes the rest; the implicit derivative keeps the last ones only, and is wrong by
-as much as g differs from zero.
+step, and recomputes the rest. The implicit derivative keeps the last ones only; it errs with g where that is not
+zero, and where few iterations, the damping or a Hessian with negative eigenvalues leave the system unsolved.
 
 Since no particle sees another, T* is particle by particle the proximal point y of v, with
 grad v(y) + (y - z) / h = 0: :func:`proximal` needs no network.
@@ -123,12 +124,18 @@ def monge_gap(z: Array, image: Array) -> Array:
     """mean |z - T(z)|^2 less the entropic transport cost between the clouds (Uscidda and Cuturi 2023), by ott-jax
     with its own epsilon, every particle of the same weight.
 
-    As its first derivative takes the plan as fixed, a second one lacks the plan's own change.
+    Derivatives of every order take the plan and epsilon as fixed: for this epsilon the first is exact (Danskin), a
+    second lacks the plan's change.
     """
+    # It takes a second to import, and few methods ask for it.
     from ott.neural.methods.monge_gap import monge_gap_from_samples
 
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        return monge_gap_from_samples(z, image)
+        gap, output = jax.lax.stop_gradient(monge_gap_from_samples(z, image, return_output=True))
+    cost = jnp.sum((z[:, None, :] - image[None, :, :]) ** 2, axis=-1)
+    linear = jnp.mean(jnp.sum((z - image) ** 2, axis=1)) - jnp.sum(output.matrix * cost)
+    # The value is that of ott-jax, whose entropy is constant for a fixed plan.
+    return gap + linear - jax.lax.stop_gradient(linear)
 
 
 def _gradient(v, loop, theta, nets, step):
@@ -189,9 +196,9 @@ implicit.defvjp(_implicit_forward, _implicit_backward)
 
 
 def proximal(v: Callable, nets: Any, step: Step) -> Clouds:
-    """The cloud of proximal points, with their implicit derivative.
+    """The cloud of proximal points (:func:`jko.solvers.proximal_point`), with their implicit derivative.
 
-    One Newton step from the point, held fixed, changes nothing there, and has the derivative
+    One more Newton step from the point, held fixed, changes nothing where the condition holds, and has the derivative
     -(I / h + Hessian of v)^{-1} of the condition.
     """
 

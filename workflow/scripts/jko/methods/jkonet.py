@@ -3,7 +3,7 @@
 
 The outer problem descends, over the networks of V,
 
-    sum_k D(T_k # mu_k, rho_{k+1}),    T_k = argmin_T E_{mu_k} [V(T(x)) + |T(x) - x|^2 / (2 tau_k)]
+    mean_k D(T_k # mu_k, rho_{k+1}),    T_k = argmin_T E_{mu_k} [V(T(x)) + |T(x) - x|^2 / (2 tau_k)]
 
 with mu_k the prediction of snapshot k from the first one on or, with ``teacher_forcing``, the observed rho_k. D is
 the Sinkhorn loss or the debiased divergence (:mod:`jko.divergences`), on batches. The inner problem
@@ -11,8 +11,8 @@ the Sinkhorn loss or the debiased divergence (:mod:`jko.divergences`), on batche
 Monge gap, or exactly.
 
 ``units: raw`` is as published: V and the maps in the units of the data, every inner loop from new
-random maps. In raw units of a short tau, a JKO step is a small difference of large places, which a
-hundred steps of Adam do not resolve. ``units: standard`` is that of the other methods
+random maps. In raw units of a short tau, a JKO step is small beside what a hundred steps of Adam
+leave of a new map. ``units: standard`` is that of the other methods
 (:mod:`jko.batches`); the maps then speak of velocities. ``warm_start`` begins the loop of an interval where
 the last one ended.
 """
@@ -135,7 +135,8 @@ def jko_step(
 def update_of(settings: Mapping, loop: Loop, optimizer: GradientTransformation) -> Update:
     """One step of the outer problem.
 
-    The numbers: loss, D by interval in units of the mean squared step; slope, how far the inner problems are from
+    The numbers: loss, the mean of D over the intervals in standard units in units of the mean squared step of a
+    coordinate, in raw units as it is; slope, how far the inner problems are from
     solved; unconverged, the share of intervals where a Sinkhorn loop did not reach its threshold.
     """
     distance = jax.vmap(LOSSES[settings["loss"]], in_axes=(0, 0, None))
@@ -215,7 +216,8 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
 
 def check(settings: Mapping) -> None:
     """Refuse settings that contradict each other."""
-    if settings["tolerance"] > 0 and settings["gradient"] == "unrolled":
+    unrolled = settings["gradient"] == "unrolled" and settings["map"] != "proximal"
+    if settings["tolerance"] > 0 and unrolled:
         raise ValueError(
             "tolerance of jkonet is above 0 and gradient is unrolled; a loop of unknown length cannot be "
             "unrolled: take gradient implicit, or tolerance 0"
