@@ -36,7 +36,7 @@ def errors_and_seconds(
         right.plot(seconds.get(name, np.nan), place, ls="", **look)
     right.set_yticks(np.arange(len(methods)), methods)
     right.set_ylim(len(methods) - 0.5, -0.5)
-    right.set(xlabel="(b) wall-clock time of an epoch (s)", ylabel="method")
+    right.set(xlabel="(b) time of an epoch (s)", ylabel="method")
     right.grid(axis="y", color="#E4E4E4", lw=5, zorder=0)
     right.set_axisbelow(True)
     right.tick_params(axis="y", length=0)
