@@ -62,10 +62,9 @@ def shrinking(units: float = 1.0):
     "changes",
     [
         {"map": "proximal"},
-        {"map": "icnn", "warm_start": True, "gradient": "implicit"},
         {"map": "mlp", "warm_start": True, "gradient": "implicit"},
     ],
-    ids=["proximal", "icnn", "mlp"],
+    ids=["proximal", "mlp"],
 )
 def test_a_quadratic_potential_is_found(changes):
     data, center = shrinking()
