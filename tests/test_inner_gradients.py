@@ -12,7 +12,7 @@ from test_methods import settings_of
 
 def test_a_solved_inner_problem_has_the_exact_gradient_and_an_unsolved_one_has_not():
     lines = []
-    settings = settings_of("jkonet", loss="divergence", hidden=[8, 8], map_hidden=[32, 32])
+    settings = settings_of("jkonet", loss="sinkhorn", hidden=[8, 8], map_hidden=[32, 32])
     table = inner_gradients.compare(
         Problem(observed(seeds=(0,))), settings, ["standard"], ["mlp"], [2, 300], 1, lines.append
     )
