@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pandas as pd
 from jax import Array
 from jax.flatten_util import ravel_pytree
@@ -22,11 +21,10 @@ from jax.flatten_util import ravel_pytree
 from jko import jko_maps, neural
 from jko.batches import Clouds
 from jko.divergences import LOSSES
-from jko.jko_maps import Loop, Reach, Step
+from jko.jko_maps import Reach, Step
 from jko.methods import Problem, jkonet
 from jko.training import seed_keys
 
-GRADIENTS = {"unrolled": jko_maps.unrolled, "implicit": jko_maps.implicit}
 COLUMNS = "units map inner_steps gradient relative_error cosine map_error seconds memory_mb".split()
 
 
@@ -77,8 +75,10 @@ def compare(
             loss(lambda nets, step=step: jko_maps.proximal(neural.v, nets, step)), nets, 1
         )
         motion = _rms(exact["places"] - step.cloud.z)
-        for kind, count, (name, solve) in itertools.product(maps, steps, GRADIENTS.items()):
-            loop = _loop(settings, count)
+        for kind, count, (name, solve) in itertools.product(
+            maps, steps, jko_maps.GRADIENTS.items()
+        ):
+            loop = jkonet.loop_of(settings | {"inner_steps": count})
             theta = jko_maps.init(
                 jax.random.fold_in(_key(problem), 1), kind, batch.z.shape[2], settings["map_hidden"]
             )
@@ -122,11 +122,6 @@ def _first_batch(problem: Problem, settings: Mapping) -> tuple[Clouds, jkonet.Kn
     """The first rows of the first seed."""
     data, known, _ = jkonet.prepared(problem, 0, settings["batch"], settings)
     return jax.tree.map(jnp.asarray, (data, known))
-
-
-def _loop(settings: Mapping, steps: int) -> Loop:
-    optimizer = optax.adam(settings["map_learning_rate"], b1=0.5, b2=0.9)
-    return Loop(optimizer, steps, 0.0, False, settings["damping"], settings["solves"])
 
 
 def _key(problem: Problem) -> Array:

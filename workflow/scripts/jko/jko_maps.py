@@ -42,8 +42,6 @@ from jko.networks import ICNN, MLP, apply_icnn, apply_mlp
 from jko.solvers import proximal_points
 from jko.training import GradientState, descend
 
-KINDS = ("icnn", "mlp")
-
 
 class Reach(NamedTuple):
     """How the network of a map enters it, a and e of the module's text: () each."""
@@ -193,6 +191,10 @@ def _implicit_backward(v, loop, kept, cotangent):
 
 
 implicit.defvjp(_implicit_forward, _implicit_backward)
+
+
+# How the derivative goes through the loop.
+GRADIENTS = {"unrolled": unrolled, "implicit": implicit}
 
 
 def proximal(v: Callable, nets: Any, step: Step) -> Clouds:

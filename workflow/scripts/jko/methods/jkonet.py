@@ -125,7 +125,7 @@ def jko_step(
         return Predicted(jko_maps.proximal(neural.v, nets, step), {}, jnp.zeros(()))
     if not settings["warm_start"]:
         theta = jko_maps.init(key, settings["map"], step.cloud.z.shape[1], settings["map_hidden"])
-    solve = {"unrolled": jko_maps.unrolled, "implicit": jko_maps.implicit}[settings["gradient"]]
+    solve = jko_maps.GRADIENTS[settings["gradient"]]
     found = solve(neural.v, loop, jax.lax.stop_gradient(theta), nets, step)
     ended = jax.lax.stop_gradient((found, nets, step))
     slope = jko_maps.slope(neural.v, loop, *ended)
@@ -180,14 +180,7 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         settings["schedule"],
         settings["clip"],
     )
-    loop = Loop(
-        optax.adam(settings["map_learning_rate"], b1=0.5, b2=0.9),
-        settings["inner_steps"],
-        settings["tolerance"],
-        settings["monge_gap"] > 0,
-        settings["damping"],
-        settings["solves"],
-    )
+    loop = loop_of(settings)
     start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(seed_keys(snapshots.seed))
     options = ["potential"], settings["time_varying"], settings["hidden"]
     energy = first_state(
@@ -212,6 +205,18 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
 
     kept = {epoch: params_of(state) for epoch, state in trained.kept.items()}
     return Fit(params_of(trained.state), trained.status(), trained.history(snapshots.seed), kept)
+
+
+def loop_of(settings: Mapping) -> Loop:
+    """How the settings have the inner problem solved; Adam with the moments of jkonet_star appendix E."""
+    return Loop(
+        optax.adam(settings["map_learning_rate"], b1=0.5, b2=0.9),
+        settings["inner_steps"],
+        settings["tolerance"],
+        settings["monge_gap"] > 0,
+        settings["damping"],
+        settings["solves"],
+    )
 
 
 def check(settings: Mapping) -> None:
