@@ -56,6 +56,7 @@ ORDER = (
     "divergences",
     "prediction",
     "evaluation",
+    "held_out",
     "training",
     "jko_maps",
     "methods",

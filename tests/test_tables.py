@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from jko import readable, tables
-from jko.tables import cells, errors, runs
+from jko.tables import cells, held_out, errors, runs
 from measured import (
     DAYS,
     FLOWERS,
@@ -89,6 +89,42 @@ def test_errors_name_the_dataset_and_the_labels():
         cells.intervals(cells_metrics(), "absent", METHODS, [], DAYS)
     with pytest.raises(ValueError, match="2 snapshot labels .* 3 are needed"):
         cells.intervals(cells_metrics(), "cells", METHODS, [], DAYS[:2])
+
+
+def held_out_metrics() -> pd.DataFrame:
+    """W1 of two seeds and two snapshots held out: of the reference 1, of the method 2 to 5, one lost."""
+    rows = [
+        ("a", "mlp", 0, "explicit", 1.0, 2.0, ""),
+        ("a", "mlp", 1, "explicit", 1.0, 3.0, ""),
+        ("b", "mlp", 0, "explicit", 2.0, 4.0, ""),
+        ("b", "mlp", 1, "explicit", 2.0, np.nan, "diverged"),
+        *(
+            (d, "identity", s, "none", t, 1.0, "")
+            for d, t in (("a", 1.0), ("b", 2.0))
+            for s in (0, 1)
+        ),
+    ]
+    names = "dataset method seed scheme time value reason".split()
+    return pd.DataFrame(rows, columns=names).assign(mode="held_out", metric="w1", manifest="")
+
+
+def test_errors_of_snapshots_held_out_by_hand():
+    methods = {"mlp": {"scheme": "explicit"}}
+    table = held_out.long(held_out_metrics(), ["a", "b"], methods, ["identity"])
+    names = "dataset method scheme heldout seed metric value reason".split()
+    assert list(table.columns) == names and len(table) == 8
+    lost = one(table, dataset="b", method="mlp", seed=1)
+    assert np.isnan(lost["value"]) and lost["reason"] == "diverged"
+    found = held_out.summary(table, {1.0: "day 1", 2.0: "day 2"})
+    first = one(found, method="mlp", heldout="day 1")
+    assert (first["mean"], first["std"], first["n"]) == (2.5, pytest.approx(np.sqrt(0.5)), 2)
+    # A seed that lost one snapshot has no mean over them.
+    mean = one(found, method="mlp", heldout=held_out.MEAN)
+    assert (mean["mean"], mean["n"], mean["n_failed"]) == (3.0, 1, 1)
+    assert mean["reason"] == "seed 1: diverged"
+    assert one(found, method="identity", heldout=held_out.MEAN)["mean"] == 1.0
+    with pytest.raises(ValueError, match="no held_out errors of dataset 'c'"):
+        held_out.long(held_out_metrics(), ["c"], methods, [])
 
 
 def test_landscape_errors_by_hand():

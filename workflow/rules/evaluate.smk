@@ -66,6 +66,48 @@ rule evaluate_references:
         "../scripts/evaluate_references.py"
 
 
+# The snapshot that a dataset with `held_out` keeps from every method.
+rule evaluate_held_out:
+    input:
+        snapshots="results/{dataset}/snapshots.npz",
+        fit="results/{dataset}/{method}/fit.msgpack",
+        manifest="results/{dataset}/{method}/manifest.json",
+    output:
+        metrics="results/{dataset}/{method}/held_out.tsv",
+    log:
+        "results/logs/evaluate_held_out/{dataset}-{method}.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        method=method_settings,
+        code=method_code("evaluate_held_out"),
+    script:
+        "../scripts/evaluate_held_out.py"
+
+
+rule evaluate_held_out_references:
+    input:
+        snapshots="results/{dataset}/snapshots.npz",
+    output:
+        metrics="results/{dataset}/reference/held_out.tsv",
+    log:
+        "results/logs/evaluate_held_out_references/{dataset}.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code("evaluate_held_out_references"),
+    script:
+        "../scripts/evaluate_held_out_references.py"
+
+
 rule collect_metrics:
     input:
         all_metrics(),

@@ -43,6 +43,41 @@ rule table_embryoid:
         "../scripts/table_embryoid.py"
 
 
+rule table_embryoid_heldout:
+    input:
+        metrics=experiment_files("embryoid_heldout", "held_out.tsv", ["reference"]),
+    output:
+        tsv=report(
+            "results/tables/embryoid_heldout.tsv",
+            caption="../report/table_embryoid_heldout.rst",
+            category="Embryoid body cells",
+        ),
+        md="results/tables/embryoid_heldout.md",
+    log:
+        "results/logs/table_embryoid_heldout.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        datasets=experiment_datasets("embryoid_heldout"),
+        methods=experiment_method_settings("embryoid_heldout"),
+        references=[
+            "sampling_floor",
+            "centred_displacement",
+            "displacement",
+            "mean_shift",
+            "mixture",
+            "identity",
+        ],
+        days=EMBRYOID_DAYS,
+        code=code("table_embryoid_heldout"),
+    script:
+        "../scripts/table_embryoid_heldout.py"
+
+
 rule table_potentials:
     input:
         metrics=experiment_metrics("potentials"),

@@ -1,7 +1,7 @@
 """Take raw counts to principal components, and split the cells into train and test parts."""
 
 from jko.counts import preprocess, read
-from jko.snapshots import FRACTIONS, save, split
+from jko.snapshots import SPLIT, save, split
 
 settings = snakemake.params.dataset
 with open(snakemake.log[0], "w") as log:
@@ -10,5 +10,5 @@ with open(snakemake.log[0], "w") as log:
     cells = preprocess(counts, settings)
     print(f"after the filters: {cells.n_obs} cells, {cells.n_vars} genes", file=log)
     x, time = cells.obsm["X_pca"], cells.obs["time"].to_numpy()
-    fractions = {name: settings[name] for name in FRACTIONS}
-    save(split(x, time, settings["seeds"], **fractions), snakemake.output.snapshots)
+    how = {name: settings[name] for name in SPLIT}
+    save(split(x, time, settings["seeds"], **how), snakemake.output.snapshots)

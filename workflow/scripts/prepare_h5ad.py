@@ -1,7 +1,7 @@
 """Split the cells of a user's .h5ad file into train and test parts."""
 
 from jko.io_h5ad import load
-from jko.snapshots import FRACTIONS, save, split
+from jko.snapshots import SPLIT, save, split
 
 settings = snakemake.params.dataset
 with open(snakemake.log[0], "w") as log:
@@ -15,5 +15,5 @@ with open(snakemake.log[0], "w") as log:
     print(
         f"{snakemake.input.cells}: {len(cells.x)} cells in {cells.x.shape[1]} dimensions", file=log
     )
-    fractions = {name: settings[name] for name in FRACTIONS}
-    save(split(cells.x, cells.time, settings["seeds"], **fractions), snakemake.output.snapshots)
+    how = {name: settings[name] for name in SPLIT}
+    save(split(cells.x, cells.time, settings["seeds"], **how), snakemake.output.snapshots)

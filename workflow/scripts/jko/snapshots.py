@@ -18,8 +18,8 @@ import numpy as np
 from jko.files import atomic_path
 
 Part = Literal["train", "test"]
-# What a split of observed particles may be told, beside the seeds.
-FRACTIONS = ("train_fraction", "validation_fraction", "learned_fraction")
+# What a split of observed particles is told, beside the seeds.
+SPLIT = ("train_fraction", "validation_fraction", "learned_fraction", "held_out")
 # Seeds the choice of train rows to measure on apart from every other use of a dataset's seeds.
 _STREAM = 7
 
@@ -37,6 +37,19 @@ class Truth:
 
 
 @dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """An inner snapshot that no method sees, to be predicted from the others.
+
+    Attributes:
+        x: (m, d) float64, its particles.
+        time: its time, between the first and the last of the others.
+    """
+
+    x: np.ndarray
+    time: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Snapshots:
     """Clouds of one population at increasing times.
 
@@ -48,6 +61,7 @@ class Snapshots:
         train: (S, n) bool, rows that a method may learn from under a seed.
         test: (S, n) bool, rows that it is measured on; disjoint from ``train``.
         truth: the simulated energy, or None for observed data.
+        held_out: a snapshot apart from all the others, or None.
     """
 
     x: np.ndarray
@@ -57,6 +71,7 @@ class Snapshots:
     train: np.ndarray
     test: np.ndarray
     truth: Truth | None = None
+    held_out: HeldOut | None = None
 
     def __post_init__(self) -> None:
         validate(self)
@@ -114,6 +129,22 @@ def validate(snapshots: Snapshots) -> None:
                 raise ValueError(
                     f"snapshot {k} (time {time[k]:g}) has fewer than 2 {part} particles under seed {seed[s]}"
                 )
+    if snapshots.held_out is not None:
+        _validate_held_out(snapshots.held_out, time, snapshots.dimension)
+
+
+def _validate_held_out(held_out: HeldOut, time: np.ndarray, dimension: int) -> None:
+    if not time[0] < held_out.time < time[-1] or held_out.time in time:
+        raise ValueError(
+            f"held-out time {held_out.time:g} must lie between the first and the last snapshot, apart from "
+            f"all of them: {time.tolist()}"
+        )
+    if held_out.x.ndim != 2 or held_out.x.shape[1] != dimension or len(held_out.x) < 2:
+        raise ValueError(
+            f"held-out particles have shape {held_out.x.shape}; it must be (2 or more, {dimension})"
+        )
+    if not np.all(np.isfinite(held_out.x)):
+        raise ValueError("held-out particles are not all finite")
 
 
 def split(
@@ -123,6 +154,7 @@ def split(
     train_fraction: float,
     validation_fraction: float | None = None,
     learned_fraction: float = 1,
+    held_out: float | None = None,
 ) -> Snapshots:
     """Split observed particles at random within each snapshot, once per seed.
 
@@ -136,10 +168,11 @@ def split(
             settings can be chosen without them.
         learned_fraction: share of each snapshot's train rows, rounded up, that stays in the train part;
             the others belong to neither part, so that the same test rows tell what more data would bring.
+        held_out: time of an inner snapshot that is set apart from all the others, or None.
 
     Raises:
         ValueError: a snapshot leaves fewer than 2 particles to either part,
-            or the input is not finite.
+            there is no inner snapshot at the time held out, or the input is not finite.
     """
     for name, value in (
         ("train_fraction", train_fraction),
@@ -153,6 +186,16 @@ def split(
         raise ValueError(
             f"times must be finite numbers, found {time[~np.isfinite(time)][:3].tolist()}"
         )
+    apart = None
+    if held_out is not None:
+        inner = np.unique(time)[1:-1]
+        if held_out not in inner:
+            raise ValueError(
+                f"held_out is {held_out:g}; it must be the time of an inner snapshot: {inner.tolist()}"
+            )
+        away = time == held_out
+        apart = HeldOut(np.asarray(x[away], dtype=np.float64), float(held_out))
+        x, time = x[~away], time[~away]
     times, snapshot = np.unique(time, return_inverse=True)
     train = np.zeros((len(seeds), len(x)), dtype=bool)
     test = np.zeros_like(train)
@@ -172,6 +215,7 @@ def split(
         seed=np.asarray(seeds, dtype=np.int64),
         train=train,
         test=test,
+        held_out=apart,
     )
 
 
@@ -201,13 +245,16 @@ _ARRAYS = ("x", "snapshot", "time", "seed", "train", "test")
 
 
 def save(snapshots: Snapshots, path: str | Path) -> None:
-    """Write the named arrays, and the simulated energy if there is one, to an npz file."""
+    """Write the named arrays, and the simulated energy and the held-out snapshot if there are any, to an npz file."""
     arrays = {name: getattr(snapshots, name) for name in _ARRAYS}
     if snapshots.truth is not None:
         arrays["potential"] = np.array(snapshots.truth.potential)
         arrays["interaction"] = np.array(snapshots.truth.interaction or "")
         arrays["beta"] = np.array(snapshots.truth.beta)
         arrays["substeps"] = np.array(snapshots.truth.substeps)
+    if snapshots.held_out is not None:
+        arrays["held_out_x"] = snapshots.held_out.x
+        arrays["held_out_time"] = np.array(snapshots.held_out.time)
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **arrays)
 
@@ -235,7 +282,10 @@ def load(path: str | Path) -> Snapshots:
             beta=float(arrays["beta"]),
             substeps=int(arrays["substeps"]),
         )
+    held_out = None
+    if "held_out_x" in arrays:
+        held_out = HeldOut(arrays["held_out_x"], float(arrays["held_out_time"]))
     try:
-        return Snapshots(*(arrays[name] for name in _ARRAYS), truth=truth)
+        return Snapshots(*(arrays[name] for name in _ARRAYS), truth=truth, held_out=held_out)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

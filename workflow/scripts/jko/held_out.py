@@ -1,0 +1,151 @@
+"""A snapshot that no method saw, predicted from its neighbours in time.
+
+It lies at time t between snapshots k and k + 1 of the others, at the share s = (t - t_k) / (t_{k+1} - t_k) of
+their interval. Every prediction starts from train particles of snapshot k and is measured on all particles
+held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from jax import Array
+
+from jko.couplings import Coupling, exact
+from jko.energies import Energy
+from jko.evaluation import Number, lost
+from jko.metrics import w1, w2
+from jko.prediction import noise_seed, one_step, transported
+from jko.snapshots import Snapshots
+from jko.solvers import Scheme
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"w1": w1, "w2": w2}
+# Seeds the draws of the references apart from every other use of a dataset's seeds.
+_STREAM = 8
+
+
+def interval(snapshots: Snapshots) -> int:
+    """k of the snapshot before the one held out.
+
+    Raises:
+        ValueError: no snapshot is held out.
+    """
+    if snapshots.held_out is None:
+        raise ValueError("no snapshot is held out: the dataset must be one with a time in held_out")
+    return int(np.searchsorted(snapshots.time, snapshots.held_out.time)) - 1
+
+
+def share(snapshots: Snapshots) -> float:
+    """s, how far into its interval the time held out lies: between 0 and 1."""
+    k = interval(snapshots)
+    return float((snapshots.held_out.time - snapshots.time[k]) / snapshots.tau[k])
+
+
+def predict(
+    energy: Energy,
+    snapshots: Snapshots,
+    s: int,
+    scheme: Scheme,
+    transport: Callable[[Array, Array], Array] | None = None,
+) -> dict[str, np.ndarray]:
+    """The snapshot held out, by one step of the energy and by a learned map: {scheme: cloud}.
+
+    The step is as long as the time held out is away, by the scheme that the learning assumed.
+    A potential that depends on time is held at the time for which it was learned on the interval,
+    its start for the explicit scheme and its end for the implicit one. A map moves particles along
+    straight lines, to x + s (T(x, k) - x) (:func:`share`): McCann's interpolation.
+    """
+    k, seed = interval(snapshots), int(snapshots.seed[s])
+    cloud, part = snapshots.cloud(s, "train", k), share(snapshots)
+    tau = part * snapshots.tau[k]
+    # An explicit step takes V at its start, an implicit one at its end.
+    start = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1] - tau
+    found = {scheme: one_step(energy, cloud, start, tau, scheme, noise_seed(seed, k))}
+    if transport is not None:
+        found["map"] = cloud + part * (transported(transport, cloud, k) - cloud)
+    return found
+
+
+def evaluate_fit(
+    snapshots: Snapshots,
+    predictions: Sequence[dict[str, np.ndarray] | None],
+    status: Sequence[str],
+    scheme: Scheme,
+    method: str,
+) -> Iterator[Number]:
+    """W1 and W2 of the predictions of every seed; of a failed seed NaN with the reason."""
+    names = dict.fromkeys([scheme, *(name for clouds in predictions if clouds for name in clouds)])
+    for s, (clouds, reason) in enumerate(zip(predictions, status, strict=True)):
+        for name in names:
+            cloud = None if clouds is None else clouds[name]
+            yield from _numbers(snapshots, s, method, name, cloud, reason)
+
+
+def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
+    """W1 and W2 of what learns no energy.
+
+    identity: nothing moves. mean_shift: the snapshot before, moved by s times the difference of the
+    means to the snapshot behind. mixture: a share 1 - s of the snapshot before and s of the one
+    behind. displacement: (1 - s) x + s y along the exact coupling of the two, with one y for every x.
+    centred_displacement: the same, moved to the true mean of the particles held out, which tells
+    how much of the error is that mean's. sampling_floor: one half of the particles held out against
+    the other, both smaller than any other cloud here.
+    """
+    k, part = interval(snapshots), share(snapshots)
+    for s, seed in enumerate(snapshots.seed):
+        before, after = snapshots.cloud(s, "train", k), snapshots.cloud(s, "train", k + 1)
+        rng = np.random.default_rng([int(seed), _STREAM])
+        between = displacement(before, after, exact(before, after), part, rng)
+        truth = snapshots.held_out.x
+        half = rng.permutation(truth)
+        for method, cloud in {
+            "identity": before,
+            "mean_shift": before + part * (after.mean(axis=0) - before.mean(axis=0)),
+            "mixture": mixture(before, after, part, rng),
+            "displacement": between,
+            "centred_displacement": between + truth.mean(axis=0) - between.mean(axis=0),
+        }.items():
+            yield from _numbers(snapshots, s, method, "none", cloud, "ok")
+        floor = half[: len(half) // 2], half[len(half) // 2 :]
+        yield from _numbers(snapshots, s, "sampling_floor", "none", floor[0], "ok", floor[1])
+
+
+def displacement(
+    x: np.ndarray, y: np.ndarray, plan: Coupling, part: float, rng: np.random.Generator
+) -> np.ndarray:
+    """(1 - s) x_i + s y_j for every i, with j drawn from the plan of x (n, d) and y (m, d): (n, d)."""
+    order = np.argsort(plan.i, kind="stable")
+    # Every particle has mass 1/n in a row: one place in each, at the same quantile, has one partner.
+    ends = np.cumsum(plan.weight[order]) / plan.weight.sum()
+    places = (np.arange(len(x)) + rng.uniform(size=len(x))) / len(x)
+    chosen = order[np.minimum(np.searchsorted(ends, places), len(order) - 1)]
+    return (1 - part) * x + part * y[plan.j[chosen]]
+
+
+def mixture(x: np.ndarray, y: np.ndarray, part: float, rng: np.random.Generator) -> np.ndarray:
+    """Particles of x (n, d) and y (m, d), as many as both allow, a share 1 - s and s of them."""
+    total = min(len(x) / (1 - part), len(y) / part)
+    sizes = int((1 - part) * total), int(part * total)
+    chosen = [
+        rng.choice(cloud, size, replace=False) for cloud, size in zip((x, y), sizes, strict=True)
+    ]
+    return np.concatenate(chosen)
+
+
+def _numbers(
+    snapshots: Snapshots,
+    s: int,
+    method: str,
+    scheme: str,
+    cloud: np.ndarray | None,
+    reason: str,
+    truth: np.ndarray | None = None,
+) -> Iterator[Number]:
+    """W1 and W2 to the particles held out, or to the part of them in ``truth``."""
+    truth = snapshots.held_out.x if truth is None else truth
+    why = reason if cloud is None else lost(cloud, snapshots)
+    seed, time = int(snapshots.seed[s]), snapshots.held_out.time
+    for metric, error in METRICS.items():
+        value = float("nan") if why else error(cloud, truth)
+        yield Number(method, seed, "held_out", scheme, metric, time, value, why)
