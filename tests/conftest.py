@@ -1,8 +1,9 @@
-"""Strict JAX for every test: silent changes of rank or dtype raise; nothing is cached."""
+"""Strict JAX for every test: silent changes of rank or dtype raise; nothing is cached beyond the session."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 # Before JAX is imported, which reads them. One thread for compiled programs, and little work on making
@@ -22,4 +23,8 @@ del os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"]
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_enable_compilation_cache", False)
+# Many tests fit the same method in the same shapes: one compilation serves them all.
+_CACHE = tempfile.TemporaryDirectory(prefix="jko-tests-")
+jax.config.update("jax_compilation_cache_dir", _CACHE.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
