@@ -153,7 +153,13 @@ def test_references_are_what_their_names_say():
     assert rows["mean_shift", "w1"] == w1(moved, truth)
     # What moves as one is found by a shift and by a displacement, up to the noise of 400 particles.
     noise = 0.35
-    for name in ("mean_shift", "displacement", "centred_displacement", "sampling_floor"):
+    for name in (
+        "mean_shift",
+        "displacement",
+        "transport_spline",
+        "centred_displacement",
+        "sampling_floor",
+    ):
         assert rows[name, "w1"] < noise
     assert rows["centred_displacement", "w2"] < rows["identity", "w2"]
     np.testing.assert_allclose(rows["identity", "w1"], 0.75 * length, rtol=0.1)
@@ -161,20 +167,34 @@ def test_references_are_what_their_names_say():
     assert rows["displacement", "w1"] < rows["mixture", "w1"] < rows["identity", "w1"]
 
 
-def test_displacement_takes_every_particle_once_along_the_plan():
+def test_partners_are_drawn_along_the_plan_from_either_side():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 2)), rng.normal(size=(47, 2)) + 5
     plan = exact(x, y)
-    there = held_out.displacement(x, y, plan, 1.0, rng)
     pairs = set(zip(plan.i.tolist(), plan.j.tolist(), strict=True))
-    index = [int(np.flatnonzero((y == point).all(axis=1))[0]) for point in there]
-    assert all((i, j) in pairs for i, j in enumerate(index))
-    np.testing.assert_array_equal(held_out.displacement(x, y, plan, 0.0, rng), x)
+    all_x, all_y = np.arange(30), np.arange(47)
+    drawn = np.array(
+        [held_out.partners(all_x, plan.i, plan.j, plan.weight, rng) for _ in range(2000)]
+    )
+    back = held_out.partners(all_y, plan.j, plan.i, plan.weight, rng)
+    assert {(i, j) for draw in drawn[:50] for i, j in enumerate(draw)} <= pairs
+    assert {(i, j) for j, i in enumerate(back)} <= pairs
     # Over many draws the partners have the weights of the plan.
-    draws = [held_out.displacement(x, y, plan, 1.0, rng) for _ in range(2000)]
     expected = np.zeros_like(x)
     np.add.at(expected, plan.i, 30 * plan.weight[:, None] * y[plan.j])
-    np.testing.assert_allclose(np.mean(draws, axis=0), expected, atol=0.1)
+    np.testing.assert_allclose(y[drawn].mean(axis=0), expected, atol=0.1)
+
+
+def test_chains_follow_particles_whose_clouds_move_as_one():
+    rng, times = np.random.default_rng(0), np.array([0.0, 1.0, 3.0, 4.0])
+    start = rng.normal(size=(25, 2))
+    clouds = [start[rng.permutation(25)] + np.array([t, np.sin(t)]) for t in times]
+    along = held_out.chains(clouds, 1, rng)
+    assert along.shape == (4, 25, 2)
+    np.testing.assert_array_equal(along[1], clouds[1])
+    for m in (0, 2, 3):
+        moved = np.array([times[m] - 1, np.sin(times[m]) - np.sin(1)])
+        np.testing.assert_allclose(along[m], clouds[1] + moved, atol=1e-12)
 
 
 def test_a_mixture_has_the_share_of_both():

@@ -67,6 +67,7 @@ rule table_embryoid_heldout:
         references=[
             "sampling_floor",
             "centred_displacement",
+            "transport_spline",
             "displacement",
             "mean_shift",
             "mixture",

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jax import Array
+from scipy.interpolate import CubicSpline
 
-from jko.couplings import Coupling, exact
+from jko.couplings import exact
 from jko.energies import Energy
 from jko.evaluation import Number, lost
 from jko.metrics import w1, w2
@@ -88,39 +89,58 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
     identity: nothing moves. mean_shift: the snapshot before, moved by s times the difference of the
     means to the snapshot behind. mixture: a share 1 - s of the snapshot before and s of the one
     behind. displacement: (1 - s) x + s y along the exact coupling of the two, with one y for every x.
-    centred_displacement: the same, moved to the true mean of the particles held out, which tells
-    how much of the error is that mean's. sampling_floor: one half of the particles held out against
-    the other, both smaller than any other cloud here.
+    transport_spline: natural cubic splines through such chains of all snapshots (Chewi et al. 2021),
+    the curves with the least acceleration. centred_displacement: the displacement moved to the true
+    mean of the particles held out, which tells how much of the error is that mean's. sampling_floor:
+    one half of the particles held out against the other, both smaller than any other cloud here.
     """
     k, part = interval(snapshots), share(snapshots)
+    truth = snapshots.held_out.x
     for s, seed in enumerate(snapshots.seed):
-        before, after = snapshots.cloud(s, "train", k), snapshots.cloud(s, "train", k + 1)
+        clouds = snapshots.clouds(s, "train")
+        before, after = clouds[k], clouds[k + 1]
         rng = np.random.default_rng([int(seed), _STREAM])
-        between = displacement(before, after, exact(before, after), part, rng)
-        truth = snapshots.held_out.x
-        half = rng.permutation(truth)
+        along = chains(clouds, k, rng)
+        between = (1 - part) * along[k] + part * along[k + 1]
+        spline = CubicSpline(snapshots.time, along, bc_type="natural")
         for method, cloud in {
             "identity": before,
             "mean_shift": before + part * (after.mean(axis=0) - before.mean(axis=0)),
             "mixture": mixture(before, after, part, rng),
             "displacement": between,
+            "transport_spline": spline(snapshots.held_out.time),
             "centred_displacement": between + truth.mean(axis=0) - between.mean(axis=0),
         }.items():
             yield from _numbers(snapshots, s, method, "none", cloud, "ok")
+        half = rng.permutation(truth)
         floor = half[: len(half) // 2], half[len(half) // 2 :]
         yield from _numbers(snapshots, s, "sampling_floor", "none", floor[0], "ok", floor[1])
 
 
-def displacement(
-    x: np.ndarray, y: np.ndarray, plan: Coupling, part: float, rng: np.random.Generator
+def chains(clouds: Sequence[np.ndarray], k: int, rng: np.random.Generator) -> np.ndarray:
+    """Every particle of cloud k with one partner in each other cloud, by the exact couplings of
+    neighbouring clouds from there on: (K, n_k, d).
+    """
+    plans = [exact(x, y) for x, y in zip(clouds[:-1], clouds[1:], strict=True)]
+    index = {k: np.arange(len(clouds[k]))}
+    for m in range(k, len(plans)):
+        plan = plans[m]
+        index[m + 1] = partners(index[m], plan.i, plan.j, plan.weight, rng)
+    for m in reversed(range(k)):
+        plan = plans[m]
+        index[m] = partners(index[m + 1], plan.j, plan.i, plan.weight, rng)
+    return np.stack([cloud[index[m]] for m, cloud in enumerate(clouds)])
+
+
+def partners(
+    chosen: np.ndarray, i: np.ndarray, j: np.ndarray, weight: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """(1 - s) x_i + s y_j for every i, with j drawn from the plan of x (n, d) and y (m, d): (n, d)."""
-    order = np.argsort(plan.i, kind="stable")
-    # Every particle has mass 1/n in a row: one place in each, at the same quantile, has one partner.
-    ends = np.cumsum(plan.weight[order]) / plan.weight.sum()
-    places = (np.arange(len(x)) + rng.uniform(size=len(x))) / len(x)
-    chosen = order[np.minimum(np.searchsorted(ends, places), len(order) - 1)]
-    return (1 - part) * x + part * y[plan.j[chosen]]
+    """One partner j of each chosen particle, drawn by the weights of its pairs (i, j)."""
+    order = np.argsort(i, kind="stable")
+    # All particles have the same mass, in a row: a place within the share of one gives one of its pairs.
+    ends, n = np.cumsum(weight[order]), i.max() + 1
+    places = (chosen + rng.uniform(size=len(chosen))) / n * ends[-1]
+    return j[order[np.minimum(np.searchsorted(ends, places), len(order) - 1)]]
 
 
 def mixture(x: np.ndarray, y: np.ndarray, part: float, rng: np.random.Generator) -> np.ndarray:
