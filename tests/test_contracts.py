@@ -46,6 +46,7 @@ ORDER = (
     "weak",
     "densities",
     "couplings",
+    "curves",
     "solvers",
     "simulation",
     "pairs",

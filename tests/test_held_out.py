@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jko import held_out, snapshots
-from jko.couplings import exact
+from jko.couplings import couple_snapshots
 from jko.energies import Energy, static
 from jko.metrics import w1, w2
 from jko.snapshots import HeldOut, Snapshots
@@ -86,7 +86,7 @@ def test_a_file_gives_it_back(tmp_path):
     np.testing.assert_array_equal(back.held_out.x, data.held_out.x)
 
 
-@pytest.mark.parametrize("scheme", ["explicit", "implicit"])
+@pytest.mark.parametrize("scheme", ["explicit", "implicit", "flow"])
 def test_a_step_of_the_energy_goes_the_share_of_the_way(scheme):
     data = drifting()
     found = held_out.predict(Energy(static(tilted)), data, 0, scheme)
@@ -101,6 +101,14 @@ def test_a_potential_in_time_is_held_where_it_was_learned(scheme, time):
     np.testing.assert_allclose(
         found - data.cloud(1, "train", 1), 0.75 * time * DRIFT + 0 * found, atol=1e-5
     )
+
+
+def test_the_flow_takes_a_potential_in_time_as_time_goes():
+    data = drifting()
+    found = held_out.predict(Energy(Partial(tilted_in_time)), data, 1, "flow")["flow"]
+    # The integral of t from 1 to 1.75, by 25 Euler steps, each of which takes it at its start.
+    way = 0.75 * (1 + 0.75 / 2 * 24 / 25)
+    np.testing.assert_allclose(found, data.cloud(1, "train", 1) + way * DRIFT, atol=1e-5)
 
 
 def test_a_map_goes_the_share_of_the_way_on_straight_lines():
@@ -141,9 +149,10 @@ def test_a_prediction_that_runs_away_is_a_reason():
 
 def test_references_are_what_their_names_say():
     data = drifting((400, 400, 400, 400))
+    coupling = couple_snapshots(data, {"kind": "exact"}, lambda line: None)
     rows = {
         (row.method, row.metric): row.value
-        for row in held_out.evaluate_references(data)
+        for row in held_out.evaluate_references(data, coupling)
         if row.seed == 3
     }
     length, truth = np.linalg.norm(DRIFT), data.held_out.x
@@ -165,36 +174,6 @@ def test_references_are_what_their_names_say():
     np.testing.assert_allclose(rows["identity", "w1"], 0.75 * length, rtol=0.1)
     # A mixture has the right mean and is too wide.
     assert rows["displacement", "w1"] < rows["mixture", "w1"] < rows["identity", "w1"]
-
-
-def test_partners_are_drawn_along_the_plan_from_either_side():
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(30, 2)), rng.normal(size=(47, 2)) + 5
-    plan = exact(x, y)
-    pairs = set(zip(plan.i.tolist(), plan.j.tolist(), strict=True))
-    all_x, all_y = np.arange(30), np.arange(47)
-    drawn = np.array(
-        [held_out.partners(all_x, plan.i, plan.j, plan.weight, rng) for _ in range(2000)]
-    )
-    back = held_out.partners(all_y, plan.j, plan.i, plan.weight, rng)
-    assert {(i, j) for draw in drawn[:50] for i, j in enumerate(draw)} <= pairs
-    assert {(i, j) for j, i in enumerate(back)} <= pairs
-    # Over many draws the partners have the weights of the plan.
-    expected = np.zeros_like(x)
-    np.add.at(expected, plan.i, 30 * plan.weight[:, None] * y[plan.j])
-    np.testing.assert_allclose(y[drawn].mean(axis=0), expected, atol=0.1)
-
-
-def test_chains_follow_particles_whose_clouds_move_as_one():
-    rng, times = np.random.default_rng(0), np.array([0.0, 1.0, 3.0, 4.0])
-    start = rng.normal(size=(25, 2))
-    clouds = [start[rng.permutation(25)] + np.array([t, np.sin(t)]) for t in times]
-    along = held_out.chains(clouds, 1, rng)
-    assert along.shape == (4, 25, 2)
-    np.testing.assert_array_equal(along[1], clouds[1])
-    for m in (0, 2, 3):
-        moved = np.array([times[m] - 1, np.sin(times[m]) - np.sin(1)])
-        np.testing.assert_allclose(along[m], clouds[1] + moved, atol=1e-12)
 
 
 def test_a_mixture_has_the_share_of_both():

@@ -262,6 +262,31 @@ def test_a_time_varying_potential_finds_a_drift_for_each_interval():
         assert error < 0.02 * np.mean(np.sum((goals[k] - cloud) ** 2, axis=1))
 
 
+def test_the_flow_finds_a_drift_between_the_snapshots():
+    """All particles on one arc (t, sin t), seen at five times: the drift is its velocity at any time."""
+    tau = 0.6
+
+    def along(x, k):
+        return x + [tau, np.sin((k + 1) * tau) - np.sin(k * tau)]
+
+    data, coupling = followed(along, tau=tau, steps=4, n=100)
+    settings = settings_of("jkonet_star", scheme="flow", time_varying=True, **LEARNING)
+    energy = energies_of(fit(Problem(data, coupling), settings), settings)[0]
+    for t in (0.9, 1.5):
+        moment = jnp.float32(t)
+        cloud = data.cloud(0, "test", int(t / tau))
+        found = jax.vmap(lambda x: -jax.grad(energy.potential)(x, moment))(
+            jnp.asarray(cloud, jnp.float32)
+        )
+        np.testing.assert_allclose(np.mean(found, axis=0), [1.0, np.cos(t)], atol=0.1)
+
+
+def test_the_flow_of_more_than_a_potential_is_refused():
+    settings = settings_of("jkonet_star", scheme="flow", terms=["potential", "interaction"])
+    with pytest.raises(ValueError, match="the scheme flow learns the potential alone"):
+        fit(Problem(observed()), settings)
+
+
 @pytest.mark.parametrize("kind", ["jkonet_star", "jkonet_star_linear"])
 def test_units_of_length_and_time_change_no_prediction(kind):
     """Lengths around another origin and times, both in other units: the same particles."""

@@ -46,6 +46,20 @@ def test_unequal_gaps_divide_each_interval_by_its_own_tau():
     np.testing.assert_allclose(found.target, -moved / tau[:, None])
 
 
+@pytest.mark.parametrize("curve", ["linear", "spline"])
+def test_points_of_a_flow_lie_on_the_way_and_move_with_it(curve):
+    tau, drift = 0.2, np.array([3.0, -1.0])
+    data, coupling = followed(lambda x, k: x + tau * drift, n=20, steps=3, tau=tau, seeds=(0, 1))
+    for s in (0, 1):
+        found = pairs.curve_pairs(data, coupling, s, curve, np.float64)
+        np.testing.assert_allclose(found.target, np.broadcast_to(-drift, (240, 2)), atol=1e-9)
+        np.testing.assert_allclose(found.weight, 1)
+        start = {tuple(row) for row in data.cloud(s, "train", 0).round(6)}
+        assert {tuple(row) for row in (found.x - found.t[:, None] * drift).round(6)} == start
+        # One time in each of the three intervals for each of the 80 curves.
+        np.testing.assert_array_equal(np.bincount((found.t / tau).astype(int)), 80)
+
+
 def test_a_coupling_with_a_test_row_is_refused():
     row = DATA.rows(1, "test", 0)[0]
     i = COUPLED.i.copy()

@@ -131,12 +131,18 @@ def test_a_forecast_ends_one_interval_beyond_the_last_snapshot():
     assert len(found.x) == 2 * len(start) + len(last)
 
 
-@pytest.mark.parametrize("scheme", ["explicit", "implicit"])
+def test_a_flow_is_measured_by_itself():
+    assert set(prediction.predict(BOWL, DATA, 0, "flow").one_step) == {"flow"}
+    assert prediction.compared("implicit") == prediction.compared("explicit")
+
+
+@pytest.mark.parametrize("scheme", ["explicit", "implicit", "flow"])
 def test_values_and_drifts_stand_at_every_particle_and_its_learned_time(scheme):
     energy = Energy(Partial(lambda x, t: (1 + t) * bowl(x)), Partial(KERNELS["quadratic"]))
     potential, drift = prediction.at_particles(energy, DATA, scheme)
-    # Implicit fits know V at the ends of the intervals, explicit ones at the starts.
-    learned = DATA.time[[1, 1, 2]] if scheme == "implicit" else DATA.time[[0, 1, 1]]
+    # Implicit fits know V at the ends of the intervals, explicit ones at the starts, the flow everywhere.
+    places = {"implicit": [1, 1, 2], "explicit": [0, 1, 1], "flow": [0, 1, 2]}
+    learned = DATA.time[places[scheme]]
     t = learned[DATA.snapshot]
     np.testing.assert_allclose(potential, (1 + t) * 0.4 * np.sum(DATA.x**2, axis=1), rtol=1e-5)
     means = np.array([DATA.x[DATA.snapshot == k].mean(axis=0) for k in range(3)])

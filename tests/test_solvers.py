@@ -54,6 +54,25 @@ def test_one_step_of_an_ornstein_uhlenbeck_process_has_its_mean_and_variance(sch
     assert abs(np.corrcoef(moved.T)[0, 1]) < 5 / np.sqrt(n)
 
 
+def test_the_flow_tends_to_the_exact_one_and_takes_the_potential_as_time_goes():
+    energy = Energy(Partial(lambda x, t: t * bowl(x)))
+    found = solvers.step(energy, KEY, CLOUD, T, TAU, "flow")
+    # The integral of t over the step is tau (t + tau / 2).
+    expected = X * np.exp(-STIFFNESS * 0.1 * (0.5 + 0.05))
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    # Far nearer than one step of the same length.
+    one = solvers.step(energy, KEY, CLOUD, T, TAU, "explicit")
+    assert np.max(np.abs(found - expected)) < 0.1 * np.max(np.abs(one - expected))
+
+
+def test_the_noise_of_the_flow_adds_up_to_that_of_one_step():
+    n, beta, tau = 40_000, 0.7, 0.1
+    energy = Energy(static(lambda x: 0 * jnp.sum(x)), None, beta)
+    moved = np.asarray(solvers.step(energy, KEY, jnp.zeros((n, 2)), T, jnp.float32(tau), "flow"))
+    np.testing.assert_allclose(moved.std(axis=0), np.sqrt(2 * tau * beta), rtol=5 / np.sqrt(2 * n))
+    assert abs(np.corrcoef(moved.T)[0, 1]) < 5 / np.sqrt(n)
+
+
 @pytest.mark.parametrize("scheme", ["explicit", "implicit"])
 def test_without_diffusion_the_key_changes_nothing_and_with_it_everything(scheme):
     still, noisy = Energy(static(bowl)), Energy(static(bowl), None, 0.1)

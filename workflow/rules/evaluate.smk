@@ -92,6 +92,7 @@ rule evaluate_held_out:
 rule evaluate_held_out_references:
     input:
         snapshots="results/{dataset}/snapshots.npz",
+        coupling="results/{dataset}/coupling-exact.npz",
     output:
         metrics="results/{dataset}/reference/held_out.tsv",
     log:

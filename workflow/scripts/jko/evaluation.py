@@ -25,9 +25,9 @@ from jko.metrics import (
     symmetric_kl,
     w1,
 )
-from jko.prediction import Predictions, rollout
+from jko.prediction import Predictions, compared, rollout
 from jko.snapshots import Snapshots, Truth
-from jko.solvers import STEPS, Scheme
+from jko.solvers import Scheme
 
 COLUMNS = (
     "dataset",
@@ -82,11 +82,11 @@ def evaluate_fit(
 ) -> Iterator[Number]:
     """Errors of one fit on the test rows of every seed, by ``workers`` threads.
 
-    One-step-ahead is reported for both schemes and for a learned map; the rollout, the errors of
+    One-step-ahead is reported for the schemes of :func:`jko.prediction.compared` and for a learned map; the rollout, the errors of
     the gradients and beta for the scheme that the learning assumed.
     """
     found = [predicted.one_step for predicted in predictions if predicted is not None]
-    names = dict.fromkeys([*STEPS, *(name for steps in found for name in steps)])
+    names = dict.fromkeys([*compared(scheme), *(name for steps in found for name in steps)])
     for s, (energy, predicted, reason) in enumerate(
         zip(energies, predictions, status, strict=True)
     ):

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jax import Array
-from scipy.interpolate import CubicSpline
 
-from jko.couplings import exact
+from jko import curves
+from jko.couplings import CoupledRows
 from jko.energies import Energy
 from jko.evaluation import Number, lost
 from jko.metrics import w1, w2
@@ -54,14 +54,14 @@ def predict(
 
     The step is as long as the time held out is away, by the scheme that the learning assumed.
     A potential that depends on time is held at the time for which it was learned on the interval,
-    its start for the explicit scheme and its end for the implicit one. A map moves particles along
+    its start for the explicit scheme and its end for the implicit one; the flow takes it as time goes. A map moves particles along
     straight lines, to x + s (T(x, k) - x) (:func:`share`): McCann's interpolation.
     """
     k, seed = interval(snapshots), int(snapshots.seed[s])
     cloud, part = snapshots.cloud(s, "train", k), share(snapshots)
     tau = part * snapshots.tau[k]
     # An explicit step takes V at its start, an implicit one at its end.
-    start = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1] - tau
+    start = snapshots.time[k + 1] - tau if scheme == "implicit" else snapshots.time[k]
     found = {scheme: one_step(energy, cloud, start, tau, scheme, noise_seed(seed, k))}
     if transport is not None:
         found["map"] = cloud + part * (transported(transport, cloud, k) - cloud)
@@ -83,26 +83,24 @@ def evaluate_fit(
             yield from _numbers(snapshots, s, method, name, cloud, reason)
 
 
-def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
-    """W1 and W2 of what learns no energy.
+def evaluate_references(snapshots: Snapshots, coupling: CoupledRows) -> Iterator[Number]:
+    """W1 and W2 of what learns no energy; ``coupling`` is the exact one.
 
     identity: nothing moves. mean_shift: the snapshot before, moved by s times the difference of the
     means to the snapshot behind. mixture: a share 1 - s of the snapshot before and s of the one
     behind. displacement: (1 - s) x + s y along the exact coupling of the two, with one y for every x.
-    transport_spline: natural cubic splines through such chains of all snapshots (Chewi et al. 2021),
-    the curves with the least acceleration. centred_displacement: the displacement moved to the true
+    transport_spline: splines through such chains of all snapshots (:mod:`jko.curves`). centred_displacement: the displacement moved to the true
     mean of the particles held out, which tells how much of the error is that mean's. sampling_floor:
     one half of the particles held out against the other, both smaller than any other cloud here.
     """
     k, part = interval(snapshots), share(snapshots)
     truth = snapshots.held_out.x
     for s, seed in enumerate(snapshots.seed):
-        clouds = snapshots.clouds(s, "train")
-        before, after = clouds[k], clouds[k + 1]
+        before, after = snapshots.cloud(s, "train", k), snapshots.cloud(s, "train", k + 1)
         rng = np.random.default_rng([int(seed), _STREAM])
-        along = chains(clouds, k, rng)
+        along = curves.chains(snapshots, coupling, s, k, rng)
         between = (1 - part) * along[k] + part * along[k + 1]
-        spline = CubicSpline(snapshots.time, along, bc_type="natural")
+        spline = curves.through(along, snapshots.time, "spline")
         for method, cloud in {
             "identity": before,
             "mean_shift": before + part * (after.mean(axis=0) - before.mean(axis=0)),
@@ -115,32 +113,6 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
         half = rng.permutation(truth)
         floor = half[: len(half) // 2], half[len(half) // 2 :]
         yield from _numbers(snapshots, s, "sampling_floor", "none", floor[0], "ok", floor[1])
-
-
-def chains(clouds: Sequence[np.ndarray], k: int, rng: np.random.Generator) -> np.ndarray:
-    """Every particle of cloud k with one partner in each other cloud, by the exact couplings of
-    neighbouring clouds from there on: (K, n_k, d).
-    """
-    plans = [exact(x, y) for x, y in zip(clouds[:-1], clouds[1:], strict=True)]
-    index = {k: np.arange(len(clouds[k]))}
-    for m in range(k, len(plans)):
-        plan = plans[m]
-        index[m + 1] = partners(index[m], plan.i, plan.j, plan.weight, rng)
-    for m in reversed(range(k)):
-        plan = plans[m]
-        index[m] = partners(index[m + 1], plan.j, plan.i, plan.weight, rng)
-    return np.stack([cloud[index[m]] for m, cloud in enumerate(clouds)])
-
-
-def partners(
-    chosen: np.ndarray, i: np.ndarray, j: np.ndarray, weight: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """One partner j of each chosen particle, drawn by the weights of its pairs (i, j)."""
-    order = np.argsort(i, kind="stable")
-    # All particles have the same mass, in a row: a place within the share of one gives one of its pairs.
-    ends, n = np.cumsum(weight[order]), i.max() + 1
-    places = (chosen + rng.uniform(size=len(chosen))) / n * ends[-1]
-    return j[order[np.minimum(np.searchsorted(ends, places), len(order) - 1)]]
 
 
 def mixture(x: np.ndarray, y: np.ndarray, part: float, rng: np.random.Generator) -> np.ndarray:

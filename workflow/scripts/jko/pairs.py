@@ -6,6 +6,10 @@ the first-order condition of a step under a potential is (jkonet_star eq. 9)
     implicit:  grad V(y, t_{k+1}) = -(y - x) / tau      (the JKO step)
     explicit:  grad V(x, t_k)     = -(y - x) / tau      (the Euler step)
 
+and, where snapshots are far apart, with x_t a curve through coupled particles (:mod:`jko.curves`),
+
+    flow:      grad V(x_t, t)     = -dx_t/dt            (the limit of short steps)
+
 With an interaction or an entropy, grad V is joined by grad W * rho and
 beta grad log rho at the same point, under the snapshot that holds this point: :func:`places`
 and :func:`train_clouds` say which one it is.
@@ -24,9 +28,13 @@ from typing import NamedTuple
 import numpy as np
 from jax import Array
 
+from jko import curves
 from jko.couplings import CoupledRows
 from jko.snapshots import Snapshots
 from jko.solvers import Scheme
+
+# Seeds the chains and times of curves apart from every other use of a dataset's seeds.
+_STREAM = 10
 
 
 class Pairs(NamedTuple):
@@ -78,6 +86,31 @@ def coupled_pairs(
         weight=weight / weight.mean(),
     )
     return Pairs(*(np.asarray(column, dtype) for column in columns))
+
+
+def curve_pairs(
+    snapshots: Snapshots,
+    coupling: CoupledRows,
+    s: int,
+    curve: curves.Curve,
+    dtype: type = np.float32,
+) -> Pairs:
+    """Points on curves of the ``s``-th seed, with the gradients that move a flow along them.
+
+    A curve through every train particle gives one point in every interval, at a random time.
+    """
+    rng = np.random.default_rng([int(snapshots.seed[s]), _STREAM])
+    columns = []
+    for k in range(len(snapshots.time)):
+        paths = curves.through(curves.chains(snapshots, coupling, s, k, rng), snapshots.time, curve)
+        velocities = paths.derivative()
+        for m, (start, stop) in enumerate(
+            zip(snapshots.time[:-1], snapshots.time[1:], strict=True)
+        ):
+            t = rng.uniform(start, stop, size=paths.c.shape[2])
+            columns.append((curves.at(paths, m, t), t, -curves.at(velocities, m, t)))
+    x, t, target = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return Pairs(*(np.asarray(column, dtype) for column in (x, t, target, np.ones(len(t)))))
 
 
 def units_of(pairs: Pairs, time: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from jax import Array
 from jko.energies import Energy, drift
 from jko.files import atomic_path
 from jko.snapshots import Snapshots
-from jko.solvers import BLOCK_PARTICLES, STEPS, Scheme, step
+from jko.solvers import BLOCK_PARTICLES, Scheme, step
 
 _STREAM = 4
 
@@ -65,6 +65,15 @@ def rollout(
     return clouds
 
 
+def compared(scheme: Scheme) -> tuple[Scheme, ...]:
+    """Schemes by which an energy that was learned for ``scheme`` predicts one interval ahead.
+
+    Either single step takes the gradient that the other one learned at another place; the flow takes
+    it all along the way.
+    """
+    return ("flow",) if scheme == "flow" else ("explicit", "implicit")
+
+
 class Predictions(NamedTuple):
     """What one energy says of the test snapshots 1..K-1 of one seed.
 
@@ -85,24 +94,25 @@ def predict(
     scheme: Scheme,
     transport: Callable[[Array, Array], Array] | None = None,
 ) -> Predictions:
-    """Predict the test snapshots of the ``s``-th seed, one step ahead by both schemes
+    """Predict the test snapshots of the ``s``-th seed, one step ahead by the schemes :func:`compared`
     and by T(x, k) if given.
 
     A potential that depends on time is taken at the time for which ``scheme`` learned it on
-    the interval, whichever scheme predicts.
+    the interval, whichever single step predicts.
     """
     clouds, seed = snapshots.clouds(s, "test"), int(snapshots.seed[s])
     largest = max(map(len, clouds[:-1]))
 
     def ahead(name: Scheme, k: int) -> np.ndarray:
         # An explicit step takes V at its start, an implicit one at its end.
-        shift = {"explicit": 0, "implicit": 1}[scheme] - {"explicit": 0, "implicit": 1}[name]
+        ends = {"explicit": 0, "implicit": 1, "flow": 0}
+        shift = ends[scheme] - ends[name]
         tau, noise = snapshots.tau[k], noise_seed(seed, k)
         t = snapshots.time[k] + shift * tau
         return one_step(energy, clouds[k], t, tau, name, noise, largest)
 
     intervals = range(len(snapshots.tau))
-    steps = {name: [ahead(name, k) for k in intervals] for name in STEPS}
+    steps = {name: [ahead(name, k) for k in intervals] for name in compared(scheme)}
     if transport is not None:
         steps["map"] = [transported(transport, cloud, k) for k, cloud in enumerate(clouds[:-1])]
     far = rollout(energy, clouds[0], snapshots.time, scheme, seed, largest)
@@ -230,11 +240,15 @@ def at_particles(
 
     A potential that depends on time is learned at the ends of the intervals by the implicit
     scheme and at their starts by the explicit one; the first or the last snapshot takes
-    the nearest learned time.
+    the nearest learned time. The flow learns it at all times.
     """
     potential = np.empty(len(snapshots.x))
     flow = np.empty_like(snapshots.x)
-    learned = snapshots.time[1:] if scheme == "implicit" else snapshots.time[:-1]
+    learned = {
+        "explicit": snapshots.time[:-1],
+        "implicit": snapshots.time[1:],
+        "flow": snapshots.time,
+    }[scheme]
     for k, t in enumerate(np.clip(snapshots.time, learned[0], learned[-1])):
         rows = np.flatnonzero(snapshots.snapshot == k)
         cloud = jnp.asarray(snapshots.x[rows], jnp.float32)

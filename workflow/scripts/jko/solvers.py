@@ -1,4 +1,4 @@
-"""Steps of a population under an energy: explicit Euler-Maruyama and implicit (proximal) Euler."""
+"""Steps of a population under an energy: explicit Euler-Maruyama, implicit (proximal) Euler, and the flow."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from jax import Array
 
 from jko.energies import Energy, drift, noise_scale
 
-Scheme = Literal["explicit", "implicit"]
+Scheme = Literal["explicit", "implicit", "flow"]
 
 _NEWTON_STEPS = 25
 _LENGTHS = 6
+# Euler steps in a step of the flow.
+_SUBSTEPS = 25
 # Particles whose proximal points are sought together: a block ends with its slowest particle, and a few
 # of them take five times as long as the others.
 BLOCK_PARTICLES = 32
@@ -134,6 +136,24 @@ def implicit_euler_step(
     return jnp.where(settled, y, jnp.nan) + _noise(energy, key, cloud, tau)
 
 
+def flow_step(energy: Energy, key: Array, cloud: Array, t: Array, tau: Array) -> Array:
+    """The flow dX = -grad(V + W * rho)(X, t) dt + sqrt(2 beta) dB over tau, by 25 Euler-Maruyama steps.
+
+    Args:
+        cloud: (n, d) the population at time t. t, tau: () time and step.
+
+    Returns:
+        (n, d) the population at time t + tau.
+    """
+    short = tau / _SUBSTEPS
+
+    def substep(moved, number):
+        at = t + short * number.astype(cloud.dtype)
+        return euler_step(energy, jax.random.fold_in(key, number), moved, at, short), None
+
+    return jax.lax.scan(substep, cloud, jnp.arange(_SUBSTEPS))[0]
+
+
 def _no_potential(x: Array, t: Array) -> Array:
     return jnp.zeros((), x.dtype)
 
@@ -155,7 +175,7 @@ def _noise(energy: Energy, key: Array, cloud: Array, tau: Array) -> Array:
     return scale * jax.random.normal(key, cloud.shape, cloud.dtype)
 
 
-STEPS = {"explicit": euler_step, "implicit": implicit_euler_step}
+STEPS = {"explicit": euler_step, "implicit": implicit_euler_step, "flow": flow_step}
 
 
 @partial(jax.jit, static_argnames="scheme")

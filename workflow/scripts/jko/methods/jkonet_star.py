@@ -7,7 +7,8 @@ For every pair (x, y) of the coupling of rho_k and rho_{k+1}, at its point p of 
 
 is zero; the loss is the sum over the intervals of E |r|^2 under the coupling.
 The point is y and the snapshot rho_{k+1} in the paper's implicit condition,
-x and rho_k in the explicit one (:mod:`jko.pairs`). ``terms`` says which of
+x and rho_k in the explicit one, and anywhere on a curve through coupled particles in the flow, whose
+(y - x) / tau is the velocity there (:mod:`jko.pairs`). ``terms`` says which of
 V, W (both MLPs; V may depend on time, remark 3.3) and beta are learned:
 
 - (grad W * rho)(p) is the mean of grad W(p - q) over the other train particles q of the snapshot.
@@ -46,7 +47,16 @@ from jax import Array
 from jko import densities, neural
 from jko.energies import Energy
 from jko.methods import Fit, Problem
-from jko.pairs import Clouds, Pairs, coupled_pairs, in_units, places, train_clouds, units_of
+from jko.pairs import (
+    Clouds,
+    Pairs,
+    coupled_pairs,
+    curve_pairs,
+    in_units,
+    places,
+    train_clouds,
+    units_of,
+)
 from jko.training import (
     GradientState,
     adam,
@@ -121,8 +131,15 @@ def loss(nets: Mapping, rows: Rows, clouds: Clouds, key: Array, partners: int) -
     return jnp.mean(rows.pairs.weight * squares)
 
 
+def pairs_of(problem: Problem, settings: Mapping, s: int) -> Pairs:
+    """Points and wanted gradients of the ``s``-th seed for the scheme of the settings."""
+    if settings["scheme"] == "flow":
+        return curve_pairs(problem.snapshots, problem.coupling, s, settings["curve"])
+    return coupled_pairs(problem.snapshots, problem.coupling, s, settings["scheme"])
+
+
 def rows_of(problem: Problem, settings: Mapping, s: int, pairs: Pairs, units: Mapping) -> Rows:
-    """The rows of the ``s``-th seed for its ``pairs`` of :func:`jko.pairs.coupled_pairs`."""
+    """The rows of the ``s``-th seed for its ``pairs`` of :func:`pairs_of`."""
     rows = Rows(in_units(pairs, units))
     if set(settings["terms"]) & {"interaction", "entropy"}:
         k, place = places(problem.snapshots, problem.coupling, s, settings["scheme"])
@@ -138,7 +155,7 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     """Train one energy per seed; seeds are independent and run as one program.
 
     Raises:
-        ValueError: the entropy is to be learned without a density.
+        ValueError: the entropy is to be learned without a density, or more than a potential by the flow.
     """
     terms, snapshots = settings["terms"], problem.snapshots
     if "entropy" in terms and problem.density is None:
@@ -146,12 +163,15 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
             "terms of jkonet_star hold entropy, which needs the density of the snapshots; the setting "
             "density must name an entry under densities"
         )
+    if settings["scheme"] == "flow" and terms != ["potential"]:
+        raise ValueError(
+            f"terms of jkonet_star are {', '.join(terms)}; the scheme flow learns the potential alone, as there are no "
+            "populations between the snapshots"
+        )
     keys = seed_keys(snapshots.seed)
     start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
 
-    pairs = [
-        coupled_pairs(snapshots, problem.coupling, s, settings["scheme"]) for s in range(len(keys))
-    ]
+    pairs = [pairs_of(problem, settings, s) for s in range(len(keys))]
     units = [units_of(of_seed, snapshots.time) for of_seed in pairs]
     rows = [rows_of(problem, settings, s, pairs[s], units[s]) for s in range(len(keys))]
     data = jax.tree.map(
