@@ -21,7 +21,7 @@ from jko.methods.ijkonet import (
     velocity,
 )
 from jko.networks import log_det
-from test_methods import problem_of, settings_of, silent
+from learning import problem_of, settings_of, silent
 
 rng = np.random.default_rng(3)
 Z = jnp.asarray(rng.normal(size=(7, 3, 2)), jnp.float32)  # 7 particles of 3 snapshots

@@ -7,7 +7,7 @@ import numpy as np
 from clouds import observed
 from jko import inner_gradients
 from jko.methods import Problem
-from test_methods import settings_of
+from learning import settings_of
 
 
 def test_a_solved_inner_problem_has_the_exact_gradient_and_an_unsolved_one_has_not():

@@ -14,7 +14,7 @@ from jko.batches import Clouds
 from jko.jko_maps import Loop, Reach
 from jko.methods import Problem, jkonet
 from jko.methods.jkonet import Known
-from test_methods import settings_of, silent
+from learning import settings_of, silent
 
 rng = np.random.default_rng(3)
 Z = jnp.asarray(rng.normal(size=(7, 3, 2)), jnp.float32)  # 7 particles of 3 snapshots

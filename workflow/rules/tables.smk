@@ -305,6 +305,31 @@ use rule table_potentials as table_cell_interaction with:
         code=code("table_errors"),
 
 
+use rule table_potentials as table_beta with:
+    input:
+        metrics=experiment_metrics("beta"),
+    output:
+        tsv=report(
+            "results/tables/beta.tsv",
+            caption="../report/table_beta.rst",
+            category="All three energies",
+        ),
+        md="results/tables/beta.md",
+    log:
+        "results/logs/table_beta.log",
+    params:
+        datasets=experiment_columns("beta", landscape="potential", true_beta="beta"),
+        metrics=["beta", "l2_uvp"],
+        methods=experiment_method_settings("beta"),
+        references=["oracle", "zero_energy"],
+        layout={
+            "index": ["landscape", "true_beta"],
+            "columns": ["method", "scheme"],
+            "by": [],
+        },
+        code=code("table_errors"),
+
+
 rule table_scaling:
     input:
         metrics=experiment_metrics("scaling"),
