@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from snakemake.utils import update_config
 from jko import methods
 from jko.kernels import KERNELS
 from jko.potentials import PAPER_LANDSCAPES, POTENTIALS
+from jko.solvers import STEPS
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS, SCHEMAS = ROOT / "workflow" / "scripts", ROOT / "workflow" / "schemas"
@@ -153,11 +155,7 @@ def test_every_method_has_its_two_functions_and_a_schema(kind):
     assert list(inspect.signature(module.energy).parameters) == ["params", "settings"]
     schema = yaml.safe_load(schemas_of("method")[kind].read_text(encoding="utf-8"))
     assert schema["properties"]["kind"] == {"const": kind}
-    assert schema["properties"]["scheme"]["enum"] in (
-        ["implicit", "explicit"],
-        ["explicit"],
-        ["implicit"],
-    )
+    assert set(schema["properties"]["scheme"]["enum"]) <= set(STEPS)
 
 
 def test_every_schema_of_a_method_has_a_module():
@@ -215,6 +213,14 @@ def test_imports_within_the_package_go_down_only(name):
         assert same_package or rank(module) < rank(
             name
         ), f"jko.{name} imports {imported}, which lies above"
+
+
+def test_every_use_of_a_seed_has_a_number_of_its_own():
+    found = {}
+    for name, path in MODULES.items():
+        for value in re.findall(r"^_STREAM = (\d+)$", path.read_text(encoding="utf-8"), re.M):
+            assert found.setdefault(value, name) == name, f"_STREAM {value} of {name}"
+    assert len(found) > 5
 
 
 @every_module

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from clouds import observed
-from jko import curves, snapshots
-from jko.couplings import CoupledRows, couple_snapshots, exact
+from clouds import followed, observed
+from jko import curves
+from jko.couplings import couple_snapshots, exact
 
 EXACT = {"kind": "exact"}
 
@@ -40,26 +42,31 @@ def test_a_particle_without_a_pair_is_named():
         curves.partners(np.array([0, 1]), i, i, np.ones(2), np.random.default_rng(0))
 
 
-def test_chains_follow_particles_whose_clouds_move_as_one():
-    rng, times = np.random.default_rng(0), np.array([0.0, 1.0, 3.0, 4.0])
-    start, motion = rng.normal(size=(25, 2)), np.stack([times, np.sin(times)], axis=1)
-    x = np.concatenate([start[rng.permutation(25)] + step for step in motion])
-    data = snapshots.split(x, np.repeat(times, 25), (4,), 0.8)
-    # Every train particle with the one that is nearest after the motion.
-    columns = []
-    for k in range(3):
-        here, there = data.rows(0, "train", k), data.rows(0, "train", k + 1)
-        plan = exact(data.x[here] + motion[k + 1] - motion[k], data.x[there])
-        columns.append((0 * here, 0 * here + k, here[plan.i], there[plan.j], plan.weight))
-    columns = [np.concatenate(column) for column in zip(*columns, strict=True)]
-    coupling = CoupledRows(*columns, np.zeros((1, 3)))
-    along = curves.chains(data, coupling, 0, 1, rng)
-    assert along.shape == (4, 20, 2)
-    np.testing.assert_array_equal(along[1], data.cloud(0, "train", 1))
-    for m in range(3):
-        mean = (along[m + 1] - along[m]).mean(axis=0)
-        clouds = [data.cloud(0, "train", k).mean(axis=0) for k in (m, m + 1)]
-        np.testing.assert_allclose(mean, clouds[1] - clouds[0], atol=1e-12)
+def test_chains_follow_particles_along_the_coupling_both_ways():
+    motion = np.array([[0.0, 0.0], [1.0, 0.5], [3.0, -1.0], [4.0, 2.0]])
+    # Particles change their order, so that a chain of rows at the same place would mix them.
+    order = np.random.default_rng(0).permutation(20)
+    data, coupling = followed(
+        lambda x, k: x + motion[min(k + 1, 3)] - motion[k], n=20, steps=3, seeds=(0, 4)
+    )
+    x = data.x.copy()
+    second = data.rows(1, "train", 2)
+    x[second] = x[second][order]
+    place = np.argsort(order)
+
+    def moved(rows):
+        inside = np.isin(rows, second)
+        return np.where(
+            inside, second[place[np.searchsorted(second, np.where(inside, rows, second[0]))]], rows
+        )
+
+    data = dataclasses.replace(data, x=x)
+    coupling = coupling._replace(i=moved(coupling.i), j=moved(coupling.j))
+    for k in range(4):
+        along = curves.chains(data, coupling, 1, k, np.random.default_rng(0))
+        np.testing.assert_array_equal(along[k], data.cloud(1, "train", k))
+        for m in range(4):
+            np.testing.assert_allclose(along[m], along[k] + motion[m] - motion[k], atol=1e-12)
 
 
 def test_chains_stay_within_the_train_rows_of_their_seed():

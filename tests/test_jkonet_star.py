@@ -77,13 +77,21 @@ def test_the_flow_finds_a_drift_between_the_snapshots():
     data, coupling = followed(along, tau=tau, steps=4, n=100)
     settings = settings_of("jkonet_star", scheme="flow", time_varying=True, **LEARNING)
     energy = energies_of(fit(Problem(data, coupling), settings), settings)[0]
-    for t in (0.9, 1.5):
-        moment = jnp.float32(t)
-        cloud = data.cloud(0, "test", int(t / tau))
-        found = jax.vmap(lambda x: -jax.grad(energy.potential)(x, moment))(
-            jnp.asarray(cloud, jnp.float32)
-        )
-        np.testing.assert_allclose(np.mean(found, axis=0), [1.0, np.cos(t)], atol=0.1)
+    cloud = jnp.asarray(data.cloud(0, "test", 1), jnp.float32)
+    for t in (0.65, 0.9, 1.15):
+        drift = jax.vmap(lambda x, t=jnp.float32(t): -jax.grad(energy.potential)(x, t))(cloud)
+        np.testing.assert_allclose(np.mean(drift, axis=0), [1.0, np.cos(t)], atol=0.05)
+
+
+def test_the_flow_learns_from_the_curve_of_its_settings():
+    data, coupling = followed(lambda x, k: x + [1.0, k], steps=3, n=40)
+    velocities = {}
+    for curve in ("linear", "spline"):
+        settings = settings_of("jkonet_star", scheme="flow", curve=curve)
+        found = jkonet_star.pairs_of(Problem(data, coupling), settings, 0).target
+        velocities[curve] = len(np.unique(found[:, 1].round(2)))
+    # A polygon has one velocity in each of the three intervals.
+    assert velocities["linear"] == 3 and velocities["spline"] > 30
 
 
 def test_the_flow_of_more_than_a_potential_is_refused():

@@ -52,12 +52,22 @@ def test_points_of_a_flow_lie_on_the_way_and_move_with_it(curve):
     data, coupling = followed(lambda x, k: x + tau * drift, n=20, steps=3, tau=tau, seeds=(0, 1))
     for s in (0, 1):
         found = pairs.curve_pairs(data, coupling, s, curve, np.float64)
-        np.testing.assert_allclose(found.target, np.broadcast_to(-drift, (240, 2)), atol=1e-9)
+        np.testing.assert_allclose(found.target, np.broadcast_to(-drift, (120, 2)), atol=1e-9)
         np.testing.assert_allclose(found.weight, 1)
         start = {tuple(row) for row in data.cloud(s, "train", 0).round(6)}
         assert {tuple(row) for row in (found.x - found.t[:, None] * drift).round(6)} == start
-        # One time in each of the three intervals for each of the 80 curves.
-        np.testing.assert_array_equal(np.bincount((found.t / tau).astype(int)), 80)
+        # One time in each of the three intervals for each of the 20 particles at both of its ends.
+        np.testing.assert_array_equal(np.bincount((found.t / tau).astype(int)), 40)
+
+
+def test_every_interval_of_a_flow_has_the_same_weight_and_about_as_many_points_as_pairs():
+    found = pairs.curve_pairs(DATA, COUPLED, 0, "spline", np.float64)
+    interval = np.searchsorted(DATA.time, found.t) - 1
+    count = np.bincount(COUPLED.k[COUPLED.s == 0])
+    # An exact plan of n and m particles has n + m - 1 pairs.
+    np.testing.assert_array_equal(np.bincount(interval), count + 1)
+    np.testing.assert_allclose(np.bincount(interval, found.weight), found.weight.sum() / 2)
+    np.testing.assert_allclose(found.weight.mean(), 1)
 
 
 def test_a_coupling_with_a_test_row_is_refused():
@@ -69,6 +79,10 @@ def test_a_coupling_with_a_test_row_is_refused():
     ):
         pairs.coupled_pairs(DATA, COUPLED._replace(i=i), 1, "implicit")
     pairs.coupled_pairs(DATA, COUPLED._replace(i=i), 0, "implicit")
+    with pytest.raises(
+        ValueError, match="the coupling of seed 1 holds rows that are not train rows"
+    ):
+        pairs.curve_pairs(DATA, COUPLED._replace(i=i), 1, "spline")
 
 
 def test_test_rows_change_no_pair():

@@ -136,6 +136,15 @@ def test_a_flow_is_measured_by_itself():
     assert prediction.compared("implicit") == prediction.compared("explicit")
 
 
+@pytest.mark.parametrize(("scheme", "learned"), [("explicit", 1), ("implicit", 2), ("flow", 2)])
+def test_the_step_beyond_holds_the_potential_at_its_last_learned_time(scheme, learned):
+    energy = Energy(Partial(lambda x, t: -t * jnp.sum(x)))
+    found = prediction.forecast(energy, DATA, scheme)
+    last = DATA.x[DATA.snapshot == 2]
+    moved = DATA.tau[-1] * DATA.time[learned]
+    np.testing.assert_allclose(found.x[found.time == 2.0], last + moved, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("scheme", ["explicit", "implicit", "flow"])
 def test_values_and_drifts_stand_at_every_particle_and_its_learned_time(scheme):
     energy = Energy(Partial(lambda x, t: (1 + t) * bowl(x)), Partial(KERNELS["quadratic"]))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from jko import readable, tables
-from jko.tables import cells, held_out, errors, runs
+from jko.tables import cells, errors, held_out, runs
 from measured import (
     DAYS,
     FLOWERS,

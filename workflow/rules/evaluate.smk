@@ -80,7 +80,7 @@ rule evaluate_held_out:
         "../../envs/jko.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=8000,
         runtime=120,
     params:
         method=method_settings,
@@ -101,7 +101,7 @@ rule evaluate_held_out_references:
         "../../envs/jko.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=8000,
         runtime=60,
     params:
         code=code("evaluate_held_out_references"),

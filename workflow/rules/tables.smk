@@ -65,7 +65,7 @@ rule table_embryoid_heldout:
         datasets=experiment_datasets("embryoid_heldout"),
         methods=experiment_method_settings("embryoid_heldout"),
         references=[
-            "sampling_floor",
+            "split_half",
             "centred_displacement",
             "transport_spline",
             "displacement",

@@ -9,6 +9,11 @@ from jko import io_h5ad, methods, prediction, snapshots
 
 settings, dataset = snakemake.params.method, snakemake.params.dataset
 data = snapshots.load(snakemake.input.snapshots)
+if data.held_out is not None:
+    raise ValueError(
+        f"{snakemake.input.snapshots} holds out the snapshot at time {data.held_out.time:g}; cells.h5ad is made of all "
+        "cells, from a dataset without held_out"
+    )
 learned, status = methods.load(snakemake.input.fit, settings)
 good = [s for s, found in enumerate(learned) if found is not None]
 if not good:

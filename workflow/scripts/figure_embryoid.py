@@ -27,7 +27,7 @@ status = str(predictions["status"][0])
 clouds = data.clouds(0, "test")
 intervals = []
 for k, (before, observed) in enumerate(zip(clouds[:-1], clouds[1:], strict=True)):
-    # An explicit step uses the potential at its start, an implicit one at its end.
+    # An explicit step uses the potential at its start, an implicit one at its end; of a flow the end is shown.
     at = k if params.scheme == "explicit" else k + 1
     intervals.append(
         embryoid.Interval(

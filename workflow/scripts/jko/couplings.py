@@ -196,6 +196,21 @@ class CoupledRows(NamedTuple):
     cost: np.ndarray
 
 
+def of_seed(rows: CoupledRows, snapshots: Snapshots, s: int) -> CoupledRows:
+    """The pairs of the ``s``-th seed.
+
+    Raises:
+        ValueError: they hold a row that is not a train row of the seed.
+    """
+    here = rows.s == s
+    found = CoupledRows(*(column[here] for column in rows[:-1]), rows.cost)
+    if not (snapshots.train[s, found.i].all() and snapshots.train[s, found.j].all()):
+        raise ValueError(
+            f"the coupling of seed {snapshots.seed[s]} holds rows that are not train rows"
+        )
+    return found
+
+
 def couple_snapshots(snapshots: Snapshots, settings: Mapping, report=print) -> CoupledRows:
     """Couple every pair of neighbouring train snapshots of every seed."""
     intervals = len(snapshots.time) - 1

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy.interpolate import CubicSpline, PPoly
 
-from jko.couplings import CoupledRows
+from jko.couplings import CoupledRows, of_seed
 from jko.snapshots import Snapshots
 
 Curve = Literal["spline", "linear"]
@@ -25,12 +25,13 @@ def chains(
     """A chain through every train particle of snapshot k of the ``s``-th seed: (K, n_k, d).
 
     Raises:
-        ValueError: a particle on the way has no pair in the coupling.
+        ValueError: the coupling holds a row that is not a train row of the seed,
+            or lacks a particle on the way.
     """
-    pairs = []
+    all_pairs, pairs = of_seed(coupling, snapshots, s), []
     for m in range(len(snapshots.tau)):
-        here = (coupling.s == s) & (coupling.k == m)
-        pairs.append((coupling.i[here], coupling.j[here], coupling.weight[here]))
+        here = all_pairs.k == m
+        pairs.append((all_pairs.i[here], all_pairs.j[here], all_pairs.weight[here]))
     rows = {k: snapshots.rows(s, "train", k)}
     for m in range(k, len(pairs)):
         i, j, weight = pairs[m]

@@ -29,7 +29,7 @@ import numpy as np
 from jax import Array
 
 from jko import curves
-from jko.couplings import CoupledRows
+from jko.couplings import CoupledRows, of_seed
 from jko.snapshots import Snapshots
 from jko.solvers import Scheme
 
@@ -71,14 +71,8 @@ def coupled_pairs(
     Raises:
         ValueError: the coupling holds a row that is not a train row of the seed.
     """
-    of_seed = coupling.s == s
-    k, i, j = coupling.k[of_seed], coupling.i[of_seed], coupling.j[of_seed]
-    if not (snapshots.train[s, i].all() and snapshots.train[s, j].all()):
-        raise ValueError(
-            f"the coupling of seed {snapshots.seed[s]} holds rows that are not train rows"
-        )
+    _, k, i, j, weight, _ = of_seed(coupling, snapshots, s)
     x, y = snapshots.x[i], snapshots.x[j]
-    weight = coupling.weight[of_seed]
     columns = Pairs(
         x=y if scheme == "implicit" else x,
         t=snapshots.time[k + 1] if scheme == "implicit" else snapshots.time[k],
@@ -97,20 +91,26 @@ def curve_pairs(
 ) -> Pairs:
     """Points on curves of the ``s``-th seed, with the gradients that move a flow along them.
 
-    A curve through every train particle gives one point in every interval, at a random time.
+    A curve through every train particle gives one point in each of the intervals that begin or end with
+    the particle, at a random time: about as many points as the exact coupling has pairs.
+
+    Raises:
+        ValueError: the coupling holds a row that is not a train row of the seed, or lacks one that is.
     """
     rng = np.random.default_rng([int(snapshots.seed[s]), _STREAM])
     columns = []
     for k in range(len(snapshots.time)):
         paths = curves.through(curves.chains(snapshots, coupling, s, k, rng), snapshots.time, curve)
         velocities = paths.derivative()
-        for m, (start, stop) in enumerate(
-            zip(snapshots.time[:-1], snapshots.time[1:], strict=True)
-        ):
-            t = rng.uniform(start, stop, size=paths.c.shape[2])
+        for m in range(max(k - 1, 0), min(k + 1, len(snapshots.tau))):
+            t = rng.uniform(snapshots.time[m], snapshots.time[m + 1], size=paths.c.shape[2])
             columns.append((curves.at(paths, m, t), t, -curves.at(velocities, m, t)))
     x, t, target = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return Pairs(*(np.asarray(column, dtype) for column in (x, t, target, np.ones(len(t)))))
+    # Every interval has the same total weight.
+    interval = np.searchsorted(snapshots.time, t, side="right") - 1
+    weight = 1 / np.bincount(interval)[interval]
+    columns = (x, t, target, weight / weight.mean())
+    return Pairs(*(np.asarray(column, dtype) for column in columns))
 
 
 def units_of(pairs: Pairs, time: np.ndarray) -> dict[str, np.ndarray]:
@@ -160,10 +160,8 @@ def places(
         k, place: (p,) each, in the order of :func:`coupled_pairs`; the point is
         ``snapshots.cloud(s, "train", k)[place]``.
     """
-    of_seed = coupling.s == s
-    k, row = coupling.k[of_seed], coupling.i[of_seed]
-    if scheme == "implicit":
-        k, row = k + 1, coupling.j[of_seed]
+    here = of_seed(coupling, snapshots, s)
+    k, row = (here.k + 1, here.j) if scheme == "implicit" else (here.k, here.i)
     place = np.empty(len(snapshots.x), np.int32)
     for q in range(len(snapshots.time)):
         rows = snapshots.rows(s, "train", q)

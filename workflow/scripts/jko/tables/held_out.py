@@ -53,14 +53,18 @@ def summary(table: pd.DataFrame, labels: Mapping[float, str]) -> pd.DataFrame:
 
     Returns:
         Columns metric, method, scheme, heldout (a label, or "mean"), then the statistics.
+
+    Raises:
+        ValueError: two datasets hold out the same time.
     """
     found, times = [], sorted(table["heldout"].unique())
     for key, rows in table.groupby(["metric", "method", "scheme"], sort=False):
-        values = rows.pivot(index="seed", columns="heldout", values="value").reindex(columns=times)
-        reasons = rows[rows["reason"] != ""].groupby("seed")["reason"].agg(lambda why: why.iloc[0])
-        columns = {labels[time]: values[time] for time in times}
-        columns[MEAN] = values.mean(axis=1, skipna=False)
+        seeds = sorted(rows["seed"].unique())
+        values, reasons = by_seed(rows.rename(columns={"heldout": "time"}), seeds, times)
         name = dict(zip(("metric", "method", "scheme"), key, strict=True))
-        for label, column in columns.items():
-            found.append(name | {"heldout": label} | statistics(column, reasons.to_dict()))
+        for time in times:
+            why = rows[rows["heldout"] == time].set_index("seed")["reason"].to_dict()
+            found.append(name | {"heldout": labels[time]} | statistics(values[time], why))
+        mean = values.mean(axis=1, skipna=False)
+        found.append(name | {"heldout": MEAN} | statistics(mean, reasons))
     return pd.DataFrame(found)
