@@ -228,13 +228,19 @@ def forecast(energy: Energy, snapshots: Snapshots, scheme: Scheme) -> Forecast:
     clouds = rollout(energy, snapshots.x[snapshots.snapshot == 0], time, scheme, seed=0)
     last = snapshots.x[snapshots.snapshot == len(time) - 1]
     beyond = noise_seed(0, len(tau))
-    if scheme == "flow":
-        # A single step takes V at one end of the last interval; the flow would follow it through the interval.
-        energy = energy._replace(potential=Partial(_held, energy.potential, jnp.float32(time[-1])))
-    clouds.append(one_step(energy, last, time[-2], tau[-1], scheme, beyond))
+    last_learned = jnp.float32(learned_times(time, scheme)[-1])
+    energy = energy._replace(potential=Partial(_held, energy.potential, last_learned))
+    clouds.append(one_step(energy, last, time[-1], tau[-1], scheme, beyond))
     times = [*time[1:], time[-1] + tau[-1]]
     stamps = [np.full(len(cloud), t) for cloud, t in zip(clouds, times, strict=True)]
     return Forecast(np.concatenate(clouds), np.concatenate(stamps))
+
+
+def learned_times(time: np.ndarray, scheme: Scheme) -> np.ndarray:
+    """Snapshot times, of those in ``time`` (K,), for which ``scheme`` learns a potential that depends on time:
+    the starts of the intervals, their ends, or all.
+    """
+    return {"explicit": time[:-1], "implicit": time[1:], "flow": time}[scheme]
 
 
 def _held(potential, time, x, t):
@@ -246,17 +252,11 @@ def at_particles(
 ) -> tuple[np.ndarray, np.ndarray]:
     """V (n,) and drift (n, d) at every particle and its time; W acts within each whole snapshot.
 
-    A potential that depends on time is learned at the ends of the intervals by the implicit
-    scheme and at their starts by the explicit one; the first or the last snapshot takes
-    the nearest learned time. The flow learns it at all times.
+    A snapshot at whose time a potential was not learned takes the nearest of :func:`learned_times`.
     """
     potential = np.empty(len(snapshots.x))
     flow = np.empty_like(snapshots.x)
-    learned = {
-        "explicit": snapshots.time[:-1],
-        "implicit": snapshots.time[1:],
-        "flow": snapshots.time,
-    }[scheme]
+    learned = learned_times(snapshots.time, scheme)
     for k, t in enumerate(np.clip(snapshots.time, learned[0], learned[-1])):
         rows = np.flatnonzero(snapshots.snapshot == k)
         cloud = jnp.asarray(snapshots.x[rows], jnp.float32)

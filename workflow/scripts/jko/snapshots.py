@@ -245,7 +245,9 @@ _ARRAYS = ("x", "snapshot", "time", "seed", "train", "test")
 
 
 def save(snapshots: Snapshots, path: str | Path) -> None:
-    """Write the named arrays, and the simulated energy and the held-out snapshot if there are any, to an npz file."""
+    """Write the named arrays to an npz file, with the simulated energy and the snapshot held out
+    if there are any.
+    """
     arrays = {name: getattr(snapshots, name) for name in _ARRAYS}
     if snapshots.truth is not None:
         arrays["potential"] = np.array(snapshots.truth.potential)
