@@ -55,6 +55,7 @@ ORDER = (
     "neural",
     "halves",
     "metrics",
+    "uncertainty",
     "batches",
     "divergences",
     "prediction",

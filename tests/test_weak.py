@@ -197,6 +197,7 @@ SETTINGS = {
     "degree": 4,
     "max_polynomials": 30,
     "centers": 30,
+    "trial_centers": 40,
     "largest_share": 0.12,
     "test_widths": [2.5, 20],
     "bump_widths": [2.5],
@@ -216,8 +217,8 @@ def test_a_quadratic_is_found_from_unpaired_snapshots():
         slope = jax.vmap(lambda z, e=energy: jax.grad(e.potential)(z, jnp.float32(0)))(x)
         # V = -10 |x|^2: the particles move by a fifth of their place in a step.
         error = np.sqrt(np.mean((slope + 20 * x) ** 2) / np.mean((20 * x) ** 2))
-        assert error < 0.1
-        deviation = np.sqrt(np.diag(weak_form.uncertainty(params, x[0])))
+        assert error < 0.2
+        deviation = np.sqrt(np.diag(weak_form.gradient_covariance(params, x[0])))
         assert (deviation > 0).all() and (deviation < 10).all()
 
 

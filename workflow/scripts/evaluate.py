@@ -9,6 +9,9 @@ with open(snakemake.log[0], "w") as log:
     data = snapshots.load(snakemake.input.snapshots)
     learned, status = methods.load(snakemake.input.fit, settings)
     energies = [found and found.energy for found in learned]
+    sure = None
+    if hasattr(methods.module(settings["kind"]), "uncertainty"):
+        sure = [found and found.uncertainty for found in learned]
     predictions = []
     for s, found in enumerate(learned):
         predictions.append(
@@ -18,7 +21,7 @@ with open(snakemake.log[0], "w") as log:
     prediction.save(data, energies, status, predictions[0], scheme, snakemake.output.predictions)
     numbers = []
     for number in evaluation.evaluate_fit(
-        data, energies, predictions, status, scheme, names.method, snakemake.threads
+        data, energies, predictions, status, scheme, names.method, snakemake.threads, sure
     ):
         print(*number, file=log, flush=True)
         numbers.append(number)

@@ -28,6 +28,7 @@ from jko.metrics import (
 from jko.prediction import Predictions, compared, rollout
 from jko.snapshots import Snapshots, Truth
 from jko.solvers import Scheme
+from jko.uncertainty import Uncertainty, beta_coverage, expected_l2_uvp, gradient_coverage
 
 COLUMNS = (
     "dataset",
@@ -79,11 +80,13 @@ def evaluate_fit(
     scheme: Scheme,
     method: str,
     workers: int = 1,
+    uncertainties: Sequence[Uncertainty | None] | None = None,
 ) -> Iterator[Number]:
     """Errors of one fit on the test rows of every seed, by ``workers`` threads.
 
     One-step-ahead is reported for the schemes of :func:`jko.prediction.compared` and for a learned map; the rollout, the errors of
-    the gradients and beta for the scheme that the learning assumed.
+    the gradients and beta for the scheme that the learning assumed. A method with a posterior has its ``uncertainties``:
+    what it expects of its own errors, and where the truth is known whether its intervals hold it.
     """
     found = [predicted.one_step for predicted in predictions if predicted is not None]
     names = dict.fromkeys([*compared(scheme), *(name for steps in found for name in steps)])
@@ -100,6 +103,10 @@ def evaluate_fit(
         if snapshots.truth is not None:
             yield from _gradient_numbers(snapshots, s, method, scheme, energy, reason)
             yield _beta_number(snapshots, s, method, scheme, energy, reason)
+        if uncertainties is not None:
+            yield from _uncertainty_numbers(
+                snapshots, s, method, scheme, energy, uncertainties[s], reason
+            )
 
 
 def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
@@ -210,6 +217,38 @@ def _beta_number(
     why = reason if energy is None else "" if np.isfinite(value) else "beta is not finite"
     seed = int(snapshots.seed[s])
     return Number(method, seed, "fit", scheme, "beta", float("nan"), value, why)
+
+
+def _uncertainty_numbers(
+    snapshots: Snapshots,
+    s: int,
+    method: str,
+    scheme: str,
+    energy: Energy | None,
+    found: Uncertainty | None,
+    reason: str,
+) -> Iterator[Number]:
+    """What a posterior expects of l2_uvp and knows of beta; with a true energy also the coverage of its intervals."""
+    nan, truth = float("nan"), snapshots.truth and true_energy(snapshots.truth)
+    for k, tau in enumerate(snapshots.tau):
+        here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
+        values = {"l2_uvp_expected": nan} | ({"gradient_coverage": nan} if truth else {})
+        if found is not None:
+            values["l2_uvp_expected"] = expected_l2_uvp(found.covariance, here, there, tau)
+            if truth:
+                t = snapshots.time[k]
+                share = gradient_coverage(energy, truth, found.covariance, there, t)
+                values["gradient_coverage"] = share
+        for metric, value in values.items():
+            why = reason if found is None else ""
+            yield _gradient_number(snapshots, s, method, scheme, metric, k, value, why)
+    if found is not None and found.beta is not None:
+        values = {"beta_free": found.beta, "beta_deviation": found.beta_deviation}
+        if truth:
+            values["beta_coverage"] = beta_coverage(found, truth.beta)
+        for metric, value in values.items():
+            seed = int(snapshots.seed[s])
+            yield Number(method, seed, "fit", scheme, metric, nan, value, "")
 
 
 def _even(kernel: Callable[[Array], Array], z: Array) -> Array:

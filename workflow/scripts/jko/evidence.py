@@ -8,6 +8,11 @@ square = D^T D:
     evidence     -1/2 [square - moment^T P moment + log det(I + gram diag(v))]
 
 (MacKay 1992; Rasmussen and Williams 2006, section 5.4), up to a constant that no theta and no v changes.
+
+The evidence alone has its top at v = 0 for half of the groups that are about as large as the noise, and a group that is
+switched off counts as known exactly. So every standard deviation v^{1/2} has a prior with a density in proportion to it, the
+flat limit of the gamma distributions of shape 2 (Chung et al. 2013): 1/2 log v beside the evidence. A group without a trace
+in the data then has the weight of one coefficient.
 """
 
 from __future__ import annotations
@@ -67,20 +72,22 @@ def maximise(
     start: np.ndarray,
     fixed: np.ndarray | None = None,
 ) -> Posterior:
-    """The posterior under the scales with the largest evidence near ``start``.
+    """The posterior under the most probable scales near ``start``.
 
-    The slope of the evidence along log v_g is 1/2 sum_{i in g} (theta_i^2 + P_ii) / v_g - 1.
+    The slope of the evidence along log v_g is 1/2 sum_{i in g} [(theta_i^2 + P_ii) / v_g - 1], and that of its prior 1/2.
 
     Args:
         start: (groups,) log v. fixed: (groups,) bool, scales that stay as they are.
     """
 
+    fixed = np.zeros(len(start), bool) if fixed is None else fixed
+
     def downhill(log_variance):
         found = posterior(gram, moment, square, group, log_variance)
         each = (found.mean**2 + np.diag(found.covariance)) * np.exp(-log_variance)[group] - 1
-        return -found.evidence, -0.5 * np.bincount(group, each, len(log_variance))
+        slope = np.bincount(group, each, len(log_variance)) + ~fixed
+        return -found.evidence - 0.5 * np.sum(log_variance[~fixed]), -0.5 * slope
 
-    fixed = np.zeros(len(start), bool) if fixed is None else fixed
     bounds = [
         (value, value) if stays else (LOWEST, _HIGHEST)
         for value, stays in zip(start, fixed, strict=True)

@@ -10,7 +10,11 @@ an Energy. A method that also learns a transport map has a third, which gives T(
 
     transport(params, settings) -> Partial | None
 
-Evaluation and figures see only the Learned energy and map, and the scheme that
+and one with a posterior a fourth:
+
+    uncertainty(params, settings) -> Uncertainty
+
+Evaluation and figures see only the Learned energy, map and uncertainty, and the scheme that
 predicts with the energy.
 """
 
@@ -34,6 +38,7 @@ from jko.densities import SnapshotMixtures
 from jko.energies import Energy
 from jko.files import atomic_path
 from jko.snapshots import Snapshots
+from jko.uncertainty import Uncertainty
 
 
 class Problem(NamedTuple):
@@ -73,10 +78,12 @@ class Learned(NamedTuple):
         energy: of the population.
         transport: T(x, k), which takes a particle x (d,) of snapshot k ()
             to snapshot k + 1; None for none.
+        uncertainty: of the energy; None where the method has no posterior.
     """
 
     energy: Energy
     transport: Partial | None
+    uncertainty: Uncertainty | None
 
 
 def kinds() -> list[str]:
@@ -126,14 +133,14 @@ def load_kept(path: str | Path, settings: Mapping) -> dict[int, list[Learned | N
 
 def _learned(params: Any, status: list[str], settings: Mapping) -> list[Learned | None]:
     method = module(settings["kind"])
-    transport = getattr(method, "transport", lambda params, settings: None)
+    parts = [getattr(method, name, _without) for name in Learned._fields]
     found = []
     for s, reason in enumerate(status):
         of_seed = jax.tree.map(lambda leaf, s=s: leaf[s], params)
         good = reason == "ok"
-        found.append(
-            Learned(method.energy(of_seed, settings), transport(of_seed, settings))
-            if good
-            else None
-        )
+        found.append(Learned(*(part(of_seed, settings) for part in parts)) if good else None)
     return found
+
+
+def _without(params: Any, settings: Mapping) -> None:
+    """What a method does not have."""

@@ -6,14 +6,17 @@ The residuals of :mod:`jko.weak` are linear in the coefficients of
     W(z) = scale omega . chi(z / width),               chi even: |z|^2 / 2 and exp(-|z|^2 / sigma_q),
 
 and beta, up to the step T, so that Gauss and Newton's steps of generalised least squares settle in a few. The
-coefficients have a Gaussian prior, with one variance for each degree of monomials, one for the bumps and one for W, which
-:mod:`jko.evidence` takes from the marginal likelihood; that of beta is wide. The candidates for the width of the
-bumps, and the monomials alone, share one set of test functions and one covariance, so that their evidence
-tells which one the data want.
+coefficients have a Gaussian prior, with one variance for the monomials, one for the bumps and one for W, which
+:mod:`jko.evidence` takes from the data. The monomials are made orthonormal first, by the mean product of their slopes at
+the particles, so that one variance means as much for each of them, wherever the origin is. That of beta is wide, and
+where beta is learned that of the monomials up to degree 2 as well: both move the spread of the population, and
+what a prior holds back of the one would go to the other. The candidates for the width of the bumps share one set of
+test functions and one covariance, so that their evidence tells which one the data want.
 
 Test functions are the monomials, and bumps around the centres of clusters of the train particles, narrow and wide ones in
 turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Monomials and bumps are each at most a share
-of the smallest snapshot, as their covariance comes from it. The posterior covariance of theta stands beside its mean: see :func:`uncertainty`.
+of the smallest snapshot, as their covariance comes from it. V has more bumps than that, since what V cannot carry would count as known. The posterior
+covariance of theta stands beside its mean: see :func:`uncertainty`.
 
 What the data cannot tell apart (:mod:`jko.methods.jkonet_star` lists it) stays at its prior: the log of a fit says how many
 coefficients of each group the data determine.
@@ -39,11 +42,19 @@ from jko.evidence import LOWEST, Posterior, maximise
 from jko.features import features, monomials
 from jko.methods import Fit, Problem
 from jko.pairs import standardise
+from jko.uncertainty import Uncertainty
 
 # Seeds the clusters apart from every other use of a dataset's seeds.
 _STREAM = 9
-# Prior displacements in one interval, in units of the population's width, from which the evidence is climbed.
-_LARGE, _SMALL = 0.1, 0.01
+# Prior displacements in one interval, in units of the population's width: from where the evidence is climbed, and where it
+# is not asked.
+_LARGE, _SMALL, _WIDE = 0.1, 0.01, 1.0
+# Where beta is learned, the degree up to which monomials have the wide prior.
+_MOMENTS = 2
+# Share of its diagonal that is added to the product of the monomials' slopes.
+_NUGGET = 1e-9
+# Most bumps of V, as a share of the train particles of the smallest snapshot.
+_MOST = 0.5
 # A rise of the evidence that ends the iteration.
 _SETTLED = 0.05
 # A step that makes chi^2 so many times as large, and by more than its mean, is too long.
@@ -74,7 +85,7 @@ def energy(params: Mapping, settings: Mapping) -> Energy:
     return Energy(Partial(potential, params), kernel, jnp.maximum(params["beta"], 0))
 
 
-def uncertainty(params: Mapping, x: Array) -> Array:
+def gradient_covariance(params: Mapping, x: Array) -> Array:
     """Posterior covariance of grad V at x (d,): (d, d)."""
     units = params["units"]
     z = (x - units["center"]) / units["width"]
@@ -82,11 +93,20 @@ def uncertainty(params: Mapping, x: Array) -> Array:
     return (units["scale"] / units["width"]) ** 2 * slope.T @ params["covariance"] @ slope
 
 
+def uncertainty(params: Mapping, settings: Mapping) -> Uncertainty:
+    """The posterior of grad V and beta."""
+    covariance = Partial(gradient_covariance, params)
+    if "entropy" not in settings["terms"]:
+        return Uncertainty(covariance)
+    return Uncertainty(covariance, float(params["beta"]), float(params["beta_deviation"]))
+
+
 class Candidate(NamedTuple):
     """A set of trial functions, and where its scales start.
 
     Attributes:
-        name: for the log. basis: of psi. start: (groups,) log variances. fixed: (groups,) bool, those that stay.
+        name: for the log. basis: of psi. start: (groups,) log variances, of the wide prior, the monomials, the bumps and, if
+            learned, W. fixed: (groups,) bool, those that stay.
     """
 
     name: str
@@ -123,16 +143,18 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     sizes = [len(cloud) for s in seeds for cloud in snapshots.clouds(s, "train")]
     # As many functions for every seed, so that the seeds' parameters stack.
     share = int(settings["largest_share"] * min(sizes))
-    count = max(2, min(settings["centers"], share))
+    counts = max(2, min(settings["centers"], share)), max(
+        2, min(settings["trial_centers"], int(_MOST * min(sizes)))
+    )
     factors = monomials(
         snapshots.dimension, settings["degree"], min(settings["max_polynomials"], share)
     )
     found, status, history = [], [], []
     for s in seeds:
         try:
-            params, why, steps = solve(snapshots, s, factors, count, settings, report)
+            params, why, steps = solve(snapshots, s, factors, counts, settings, report)
         except np.linalg.LinAlgError as error:
-            params, why, steps = unsolved(snapshots, s, factors, count, settings, str(error))
+            params, why, steps = unsolved(snapshots, s, factors, counts[1], settings, str(error))
         found.append(params)
         status.append(why)
         history += [
@@ -143,9 +165,12 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
 
 
 def solve(
-    snapshots, s: int, factors: np.ndarray, count: int, settings: Mapping, report
+    snapshots, s: int, factors: np.ndarray, counts: tuple[int, int], settings: Mapping, report
 ) -> tuple[dict, str, list[dict]]:
     """The posterior of one seed: parameters, status and the iterations of the chosen candidate.
+
+    Args:
+        counts: bumps among the test functions, and of V.
 
     Raises:
         LinAlgError: the data, or what they make of the normal equations, have no Cholesky factor, or no candidate settles.
@@ -155,21 +180,21 @@ def solve(
     d, seed = snapshots.dimension, int(snapshots.seed[s])
     if not all(np.isfinite(cloud).all() for cloud in clouds):
         raise np.linalg.LinAlgError("train particles are not finite numbers")
-    points = centres(clouds, count, seed)
-    spacing = gap(points)
+    points, trial = (centres(clouds, count, seed) for count in counts)
     tests = {
         "monomials": factors,
         "centers": points,
-        "sigma": spacing * np.resize(settings["test_widths"], count),
+        "sigma": gap(points) * np.resize(settings["test_widths"], counts[0]),
     }
-    plain, *others = candidates(factors, points, spacing, settings, d)
+    plain, *others = candidates(factors, trial, settings)
+    change = orthonormal(plain.basis, clouds)
     ranges = ranges_of(settings)
     pulls = None
     if "interaction" in settings["terms"]:
         pulls = [weak.mean_gradients(kernels, {"ranges": ranges}, cloud) for cloud in clouds[:-1]]
 
     def problem_of(candidate):
-        population = population_of(clouds, pulls, snapshots.tau, candidate.basis, settings)
+        population = population_of(clouds, pulls, snapshots.tau, candidate.basis, change, settings)
         return population, groups_of(candidate.basis, ranges, settings, d)
 
     # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
@@ -182,7 +207,7 @@ def solve(
     white = weak.noise(population, tests, found.mean)
     start, _ = climb(population, tests, white, plain, group, found.mean, settings)
     best = None
-    for candidate in (plain, *others):
+    for candidate in others:
         population, group = problem_of(candidate)
         try:
             found, path = climb(population, tests, white, candidate, group, start.mean, settings)
@@ -192,13 +217,13 @@ def solve(
         report(
             f"seed {seed}: {candidate.name}: evidence {found.evidence:.2f}, chi^2 "
             f"{path[-1]['loss'] * len(white.scale):.1f} of {len(white.scale)} residuals after {len(path)} steps, "
-            f"coefficients known: {' '.join(f'{k:.1f}' for k in found.known)}"
+            f"coefficients known, of {' '.join(map(str, np.bincount(group)))}: {' '.join(f'{k:.1f}' for k in found.known)}"
         )
         if best is None or found.evidence > best.evidence:
             best, chosen, steps = found, candidate, path
     if best is None:
         raise np.linalg.LinAlgError("no candidate has settled")
-    params = params_of(best, chosen.basis, ranges, units, settings)
+    params = params_of(best, chosen.basis, change, ranges, units, settings)
     beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
     report(f"seed {seed}: taken: {chosen.name}{beta if 'entropy' in settings['terms'] else ''}")
     return params, "ok", steps
@@ -217,7 +242,8 @@ def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, li
     mean = np.full(len(group), np.nan)
     found = Posterior(mean, np.outer(mean, mean), mean, np.nan, mean)
     steps = [{"loss": np.nan, "evidence": np.nan}]
-    return params_of(found, basis, ranges, units, settings), f"not solved: {why}", steps
+    change = np.eye(len(factors))
+    return params_of(found, basis, change, ranges, units, settings), f"not solved: {why}", steps
 
 
 def ranges_of(settings: Mapping) -> np.ndarray:
@@ -225,42 +251,50 @@ def ranges_of(settings: Mapping) -> np.ndarray:
     return np.geomspace(*settings["ranges"], settings["kernels"])
 
 
-def candidates(factors, points, spacing, settings, d) -> list[Candidate]:
+def candidates(factors, points, settings) -> list[Candidate]:
     """The monomials alone, and with bumps of every width."""
-    groups, large, small = (
-        len(np.unique(degrees(factors, d))),
-        2 * np.log(_LARGE),
-        2 * np.log(_SMALL),
-    )
-    interaction, entropy = (term in settings["terms"] for term in ("interaction", "entropy"))
-    found = []
+    wide, large, small = (2 * np.log(size) for size in (_WIDE, _LARGE, _SMALL))
+    found, interaction = [], [small] * ("interaction" in settings["terms"])
     for i, width in enumerate([settings["bump_widths"][0], *settings["bump_widths"]]):
-        basis = {"monomials": factors, "centers": points, "sigma": width * spacing}
-        scales = [large] * groups + [LOWEST] if i == 0 else [small] * (groups + 1)
-        start = np.array(scales + [small] * interaction + [large] * entropy)
-        # The evidence of one coefficient by itself would switch beta off wherever it is below its deviation.
-        fixed = (start == LOWEST) | (entropy & (np.arange(len(start)) == len(start) - 1))
+        basis = {"monomials": factors, "centers": points, "sigma": width * gap(points)}
+        scales = [wide, small, small] if i else [wide, large, LOWEST]
+        start = np.array(scales + interaction)
+        fixed = (start == LOWEST) | (start == wide)
         name = f"bumps of sigma {basis['sigma']:.4g}" if i else "monomials alone"
         found.append(Candidate(name, basis, start, fixed))
     return found
 
 
 def groups_of(basis: Mapping, ranges: np.ndarray, settings: Mapping, d: int) -> np.ndarray:
-    """The group of every coefficient: degrees of the monomials, the bumps, W, beta."""
-    of_degree = degrees(basis["monomials"], d) - 1
-    last = of_degree.max() + 1
-    group = [*of_degree, *[last] * len(basis["centers"])]
+    """The group of every coefficient, as :class:`Candidate` lists them."""
+    entropy, low = "entropy" in settings["terms"], degrees(basis["monomials"], d) <= _MOMENTS
+    group = [*np.where(low & entropy, 0, 1), *[2] * len(basis["centers"])]
     if "interaction" in settings["terms"]:
-        last += 1
-        group += [last] * (len(ranges) + 1)
-    if "entropy" in settings["terms"]:
-        group.append(last + 1)
-    return np.array(group)
+        group += [3] * (len(ranges) + 1)
+    return np.array(group + [0] * entropy)
 
 
-def population_of(clouds, pulls, tau, basis, settings) -> weak.Population:
-    """The snapshots with their fields; pulls are those of W, or None."""
-    fields = [weak.gradients(basis, cloud) for cloud in clouds[:-1]]
+def orthonormal(basis: Mapping, clouds: list[np.ndarray]) -> np.ndarray:
+    """C (p, p), upper triangular: the monomials psi C have E[d_i psi . d_j psi] = 1 at the particles for i = j, else 0.
+
+    Raises:
+        LinAlgError: the slopes of the monomials are no finite numbers at the particles.
+    """
+    p = len(basis["monomials"])
+    slopes = np.concatenate([weak.gradients(basis, cloud)[:, :p] for cloud in clouds[:-1]])
+    gram = np.tensordot(slopes, slopes, axes=((0, 2), (0, 2))) / len(slopes)
+    if not np.isfinite(gram).all():
+        raise np.linalg.LinAlgError("the monomials have no finite slopes at the train particles")
+    gram[np.diag_indices(p)] *= 1 + _NUGGET
+    return np.linalg.inv(np.linalg.cholesky(gram)).T
+
+
+def population_of(clouds, pulls, tau, basis, change, settings) -> weak.Population:
+    """The snapshots with their fields, of monomials made orthonormal by ``change``; pulls are those of W, or None."""
+    p, fields = len(change), []
+    for cloud in clouds[:-1]:
+        slope = weak.gradients(basis, cloud)
+        fields.append(np.concatenate([np.matmul(change.T, slope[:, :p]), slope[:, p:]], axis=1))
     if pulls is not None:
         fields = [np.concatenate(pair, axis=1) for pair in zip(fields, pulls, strict=True)]
     return weak.Population(clouds, tau / np.mean(tau), fields, "entropy" in settings["terms"])
@@ -312,9 +346,11 @@ def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, np.float64) for name, value in units.items()}
 
 
-def params_of(found: Posterior, basis, ranges, units, settings) -> dict:
+def params_of(found: Posterior, basis, change, ranges, units, settings) -> dict:
     """What :func:`energy` and :func:`uncertainty` need."""
-    p = len(basis["monomials"]) + len(basis["centers"])
+    p, whole = len(change) + len(basis["centers"]), np.eye(len(found.mean))
+    whole[: len(change), : len(change)] = change
+    found = found._replace(mean=whole @ found.mean, covariance=whole @ found.covariance @ whole.T)
     q = len(ranges) + 1 if "interaction" in settings["terms"] else 0
     entropy = "entropy" in settings["terms"]
     scale = float(units["scale"])
