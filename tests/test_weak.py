@@ -126,7 +126,7 @@ def test_normal_equations_are_those_of_a_jacobian_by_differences():
     here[-1] = 0.04
     steps = 1e-6 * np.eye(len(here))
     jacobian = -np.stack([(residual(here + e) - residual(here - e)) / 2e-6 for e in steps], axis=1)
-    found = weak.normal_equations(people, basis(), white, here)
+    found = weak.normal_equations(people, basis(), white, here, np.zeros(len(here)))
     gram = jacobian.T @ white.inverse @ jacobian
     np.testing.assert_allclose(found.gram, gram, rtol=1e-5, atol=1e-6 * np.abs(gram).max())
     r = residual(here)
@@ -134,7 +134,7 @@ def test_normal_equations_are_those_of_a_jacobian_by_differences():
 
 
 def test_what_samples_see_of_themselves_is_the_sum_over_particles():
-    """Without it the moment is X^T S^-1 (r + X theta); the rest, particle by particle."""
+    """Particle by particle, and what is left of X^T S^-1 r."""
     snapshots = clouds(n=40)
     people = population(snapshots)
     white = weak.noise(people, basis(), at_rest())
@@ -156,7 +156,9 @@ def test_what_samples_see_of_themselves_is_the_sum_over_particles():
             seen = (white.inverse @ effect)[k * m : (k + 1) * m]
             own += (share[i] - share.mean(axis=0)).T @ seen / n / (n - 1)
     moment = np.concatenate(rows).T @ white.inverse @ np.concatenate(residual) - own
-    found = weak.normal_equations(people, basis(), white, zero)
+    found = weak.own_score(people, basis(), white, zero)
+    np.testing.assert_allclose(found, own, rtol=1e-7, atol=1e-7 * np.abs(own).max())
+    found = weak.normal_equations(people, basis(), white, zero, found)
     np.testing.assert_allclose(found.moment, moment, rtol=1e-7, atol=1e-7 * np.abs(moment).max())
 
 

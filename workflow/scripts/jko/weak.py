@@ -27,11 +27,12 @@ Gauss and Newton gives all coefficients.
 **The samples see themselves.** X_k and r_k hold the same particles, and the score X^T S^{-1} r is not zero in the
 mean even at the true energy: with x_i in both, its mean is the sum over i of the covariance of what x_i puts into
 X and what it puts into r, a term of order m / n of the noise for m test functions. It pulls grad V and
-beta away (beta by up to half its standard deviation). :func:`normal_equations` takes it off, as a U-statistic does:
+beta away (beta by up to half its standard deviation). :func:`own_score` is that mean, which comes off as in a U-statistic:
 
     sum_i (a_i - a)^T (v_i - v) / (n (n - 1)),    v_i = S^{-1}_{k,k-1} phi(x_i) - S^{-1}_{k,k} phi_s(T x_i),
 
-with a_i = -tau grad phi_s(T x_i) . grad psi(x_i) the share of x_i in X_k.
+with a_i = -tau grad phi_s(T x_i) . grad psi(x_i) the share of x_i in X_k. It grows with the coefficients: taken anew in every
+step of Newton it would drive those that the data do not know away, so that it is taken at one place for all steps.
 
 With W the fields hold a mean over the snapshot, whose own error neither S nor this term counts. Snapshots must not be paired:
 their means would share most of their errors, and S would be far too large.
@@ -223,38 +224,55 @@ class Normal(NamedTuple):
     residual: float
 
 
-def normal_equations(
+def own_score(
     population: Population, tests: Mapping, white: Noise, coefficients: np.ndarray
-) -> Normal:
-    """The least squares problem linearised at given coefficients, free of what samples see of themselves.
-
-    Its solution, with any prior, is the next iterate of Gauss and Newton.
-    """
+) -> np.ndarray:
+    """The mean of X^T S^{-1} r at the right coefficients, from what samples see of themselves: (p,)."""
     m = len(white.scale) // len(population.tau)
     beta = bounded_beta(population, tests, coefficients)
-    if population.entropy:
-        coefficients = np.append(coefficients[:-1], beta)
-    jacobian, residual, own = [], [], np.zeros(len(coefficients))
+    own = np.zeros(len(coefficients))
     for k, tau in enumerate(population.tau):
-        cloud, field = population.clouds[k], population.fields[k]
-        n, p, d = field.shape
+        n, field = len(population.clouds[k]), population.fields[k]
         there = moved(population, k, coefficients)
         phi, slope = (of(tests, there, tau * beta) for of in (values, gradients))
-        by_point = slope.transpose(0, 2, 1).reshape(n * d, m)
-        columns = [-tau / n * by_point.T @ field.transpose(0, 2, 1).reshape(n * d, p)]
         here = slice(k * m, (k + 1) * m)
         seen = (phi.mean(axis=0) - phi) @ white.inverse[here, here]
         if k:
             seen = seen + white.values[k] @ white.inverse[here, slice((k - 1) * m, k * m)].T
         pull = np.einsum("nm,nmd->nd", seen, slope)
-        share = [-tau * np.tensordot(pull, field, axes=((0, 1), (0, 2)))]
+        share = -tau * np.tensordot(pull, field, axes=((0, 1), (0, 2)))
         if population.entropy:
-            spread = tau * laplacians(tests, there, tau * beta)
-            columns.append(spread.mean(axis=0)[:, None])
-            share.append(np.sum(seen * spread, keepdims=True)[0])
+            share = np.append(share, tau * np.sum(seen * laplacians(tests, there, tau * beta)))
+        own += share / n / (n - 1)
+    return own
+
+
+def normal_equations(
+    population: Population,
+    tests: Mapping,
+    white: Noise,
+    coefficients: np.ndarray,
+    own: np.ndarray,
+) -> Normal:
+    """The least squares problem linearised at given coefficients, less the ``own`` part of the score.
+
+    Its solution, with any prior, is the next iterate of Gauss and Newton.
+    """
+    beta = bounded_beta(population, tests, coefficients)
+    if population.entropy:
+        coefficients = np.append(coefficients[:-1], beta)
+    jacobian, residual = [], []
+    for k, tau in enumerate(population.tau):
+        field, there = population.fields[k], moved(population, k, coefficients)
+        phi, slope = (of(tests, there, tau * beta) for of in (values, gradients))
+        n, p, d = field.shape
+        by_point = slope.transpose(0, 2, 1).reshape(n * d, -1)
+        columns = [-tau / n * by_point.T @ field.transpose(0, 2, 1).reshape(n * d, p)]
+        if population.entropy:
+            spread = laplacians(tests, there, tau * beta).mean(axis=0)
+            columns.append(tau * spread[:, None])
         jacobian.append(np.concatenate(columns, axis=1))
         residual.append(values(tests, population.clouds[k + 1]).mean(axis=0) - phi.mean(axis=0))
-        own += np.concatenate(share) / n / (n - 1)
     stacked = np.column_stack([np.concatenate(jacobian), np.concatenate(residual)])
     whitened = solve_triangular(white.factor, stacked / white.scale[:, None], lower=True)
     x, r = whitened[:, :-1], whitened[:, -1]

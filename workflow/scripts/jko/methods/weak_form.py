@@ -309,8 +309,9 @@ def climb(
         LinAlgError: not so within ``iterations``, or residuals that are no numbers.
     """
     before, log_variance, found, path = coefficients, candidate.start, None, []
+    own = weak.own_score(population, tests, white, coefficients)
     for _ in range(settings["iterations"]):
-        normal = weak.normal_equations(population, tests, white, coefficients)
+        normal = weak.normal_equations(population, tests, white, coefficients, own)
         loss = normal.residual / len(white.scale)
         if found is None and not np.isfinite(loss):
             raise np.linalg.LinAlgError("the residuals of the train particles are not finite")
