@@ -6,9 +6,10 @@ import os
 import tempfile
 from pathlib import Path
 
-# Before JAX is imported, which reads them. One thread for compiled programs, and little work on making
-# them fast: most run for less time than it takes to compile them.
+# Before JAX and numpy are imported, which read them. One thread for compiled programs and for products of matrices, which
+# are small, and little work on making programs fast: most run for less time than it takes to compile them.
 os.environ["NPROC"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 for name in [name for name in os.environ if name.startswith("JAX_COMPILATION_CACHE")]:
     del os.environ[name]

@@ -18,6 +18,7 @@ from jko.potentials import POTENTIALS
 from jko.prediction import Predictions, predict
 from jko.simulation import simulate_snapshots
 from jko.snapshots import Truth
+from jko.uncertainty import Uncertainty
 
 DATA = observed(sizes=(30, 24, 36), seeds=(3, 8))
 TAU = 0.01
@@ -337,3 +338,28 @@ def test_the_true_energy_has_all_terms_of_the_simulation():
     assert evaluation.true_energy(Truth("flowers", None, 0.0)).interaction is None
     with pytest.raises(ValueError, match="unknown potential 'moon'"):
         evaluation.true_energy(Truth("moon", None, 0.0))
+
+
+def test_a_posterior_has_its_own_rows_and_a_failed_seed_their_reasons():
+    data, _ = followed(lambda x, k: x, n=40, steps=2, seeds=(0, 1), truth=Truth("flat", None, 0.0))
+    truth = evaluation.true_energy(data.truth)
+    sure = Uncertainty(Partial(lambda x: jnp.eye(x.size)), beta=0.3, beta_deviation=0.1)
+    numbers = evaluation.evaluate_fit(
+        data,
+        [truth, None],
+        [predict(truth, data, 0, "explicit"), None],
+        ["ok", "not solved"],
+        "explicit",
+        "mine",
+        uncertainties=[sure, None],
+    )
+    table = frame(numbers).set_index(["seed", "metric"]).sort_index()
+    assert (table.loc[(0, "gradient_coverage"), "value"] == 1).all()
+    assert table.loc[(0, "beta_free"), "value"].tolist() == [0.3]
+    # beta is 0 there, three deviations away.
+    assert table.loc[(0, "beta_coverage"), "value"].tolist() == [0]
+    assert (table.loc[(0, "l2_uvp_expected"), "value"] > 0).all()
+    for metric in ("gradient_coverage", "l2_uvp_expected"):
+        failed = table.loc[(1, metric)]
+        assert failed["value"].isna().all() and (failed["reason"] == "not solved").all()
+        assert len(failed) == len(data.tau)

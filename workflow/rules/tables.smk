@@ -330,6 +330,38 @@ use rule table_potentials as table_beta with:
         code=code("table_errors"),
 
 
+use rule table_potentials as table_coverage with:
+    input:
+        metrics=experiment_metrics("coverage"),
+    output:
+        tsv=report(
+            "results/tables/coverage.tsv",
+            caption="../report/table_coverage.rst",
+            category="All three energies",
+        ),
+        md="results/tables/coverage.md",
+    log:
+        "results/logs/table_coverage.log",
+    params:
+        datasets=experiment_columns("coverage", landscape="potential", true_beta="beta"),
+        metrics=[
+            "beta_free",
+            "beta_deviation",
+            "beta_coverage",
+            "l2_uvp",
+            "l2_uvp_expected",
+            "gradient_coverage",
+        ],
+        methods=experiment_method_settings("coverage"),
+        references=["zero_energy"],
+        layout={
+            "index": ["landscape", "true_beta"],
+            "columns": ["method", "scheme"],
+            "by": [],
+        },
+        code=code("table_errors"),
+
+
 rule table_scaling:
     input:
         metrics=experiment_metrics("scaling"),

@@ -16,6 +16,11 @@ MODES = {
     "l2_uvp": "fit",
     "l2_uvp_interaction": "fit",
     "beta": "fit",
+    "beta_free": "fit",
+    "beta_deviation": "fit",
+    "beta_coverage": "fit",
+    "l2_uvp_expected": "fit",
+    "gradient_coverage": "fit",
 }
 
 
@@ -91,7 +96,7 @@ def of_datasets(
 
     w1 of one-step predictions and its excess over the oracle are in units of x, bw2_uvp
     of one-step predictions, l2_uvp and l2_uvp_interaction of the energies in %, beta in the units
-    of a diffusivity. A metric has rows for the (method, scheme) pairs that were measured,
+    of a diffusivity; what a posterior says (:mod:`jko.uncertainty`) in the same units, coverages as shares. A metric has rows for the (method, scheme) pairs that were measured,
     and for every method under its own scheme.
 
     Args:
