@@ -70,3 +70,10 @@ def test_a_posterior_that_is_no_number_covers_nothing():
     covariance = Partial(isotropic, jnp.float32(np.nan))
     found = uncertainty.gradient_coverage(zero_energy(), zero_energy(), covariance, CLOUD, 0.0)
     assert np.isnan(found)
+
+
+def test_slopes_and_their_deviations_are_those_of_the_first_coordinate():
+    energy = Energy(Partial(slope, jnp.asarray([2.0, 5.0])))
+    np.testing.assert_allclose(uncertainty.slopes(energy, CLOUD[:3], 0.0), 2.0)
+    covariance = Partial(isotropic, jnp.float32(0.25))
+    np.testing.assert_allclose(uncertainty.slope_deviations(covariance, CLOUD[:3]), 0.5)

@@ -303,6 +303,12 @@ def experiment_method_settings(name):
     return {method: config["methods"][method] for method in experiment_methods(name)}
 
 
+def experiment_modules(name):
+    """The modules of the methods of an experiment, for the digest of a script that loads their fits."""
+    kinds = [config["methods"][method]["kind"] for method in experiment_methods(name)]
+    return [f"jko.methods.{kind}" for kind in dict.fromkeys(kinds)]
+
+
 def experiment_columns(name, **columns):
     """Datasets of an experiment -> {column of its tables: the setting of the dataset that stands there}."""
     found = {}

@@ -110,6 +110,34 @@ use rule figure_schemes as figure_weak_form with:
         code=code("figure_errors"),
 
 
+rule figure_weak_form_cuts:
+    input:
+        snapshots=expand(
+            "results/{dataset}/snapshots.npz", dataset=experiment_datasets("weak_form")
+        ),
+        fits=experiment_files("weak_form", "fit.msgpack"),
+    output:
+        pdf="results/figures/weak_form_cuts.pdf",
+        png=report(
+            "results/figures/weak_form_cuts.png",
+            caption="../report/figure_weak_form_cuts.rst",
+            category="Simulated landscapes",
+        ),
+    log:
+        "results/logs/figure_weak_form_cuts.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        methods=experiment_method_settings("weak_form"),
+        code=code("figure_cuts", experiment_modules("weak_form")),
+    script:
+        "../scripts/figure_cuts.py"
+
+
 use rule figure_schemes as figure_ijkonet_fig3 with:
     input:
         errors="results/tables/ijkonet_fig3.tsv",

@@ -81,3 +81,20 @@ def expected_l2_uvp(
     variance = float(np.sum(np.var(cloud, axis=0, ddof=1)))
     spread = float(_mean_trace(covariance, jnp.asarray(next_cloud, jnp.float32)))
     return 100 * tau**2 * spread / variance if variance > 0 else float("nan")
+
+
+def slopes(energy: Energy, points: np.ndarray, t: float) -> np.ndarray:
+    """dV/dx_1 at points (n, d) at time t: (n,)."""
+    points = jnp.asarray(points, jnp.float32)
+    return np.asarray(_slopes(energy, points, jnp.float32(t))[:, 0])
+
+
+@jax.jit
+def _slopes(energy: Energy, points: Array, t: Array) -> Array:
+    return jax.vmap(jax.grad(energy.potential), in_axes=(0, None))(points, t)
+
+
+def slope_deviations(covariance: Partial, points: np.ndarray) -> np.ndarray:
+    """Posterior standard deviation of dV/dx_1 at points (n, d): (n,)."""
+    spread = jax.jit(jax.vmap(covariance))(jnp.asarray(points, jnp.float32))
+    return np.sqrt(np.asarray(spread[:, 0, 0]))
