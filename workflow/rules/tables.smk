@@ -343,7 +343,9 @@ use rule table_potentials as table_coverage with:
     log:
         "results/logs/table_coverage.log",
     params:
-        datasets=experiment_columns("coverage", landscape="potential", true_beta="beta"),
+        datasets=experiment_columns(
+            "coverage", landscape="potential", true_beta="beta", particles="n_train"
+        ),
         metrics=[
             "beta_free",
             "beta_deviation",
@@ -355,7 +357,7 @@ use rule table_potentials as table_coverage with:
         methods=experiment_method_settings("coverage"),
         references=["zero_energy"],
         layout={
-            "index": ["landscape", "true_beta"],
+            "index": ["landscape", "true_beta", "particles"],
             "columns": ["method", "scheme"],
             "by": [],
         },
