@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jax.tree_util import Partial
+
 from jko import simulation, weak
 from jko.features import features, monomials
 from jko.methods import Problem, weak_form
@@ -162,9 +164,39 @@ def test_what_samples_see_of_themselves_is_the_sum_over_particles():
     np.testing.assert_allclose(found.moment, moment, rtol=1e-7, atol=1e-7 * np.abs(moment).max())
 
 
+def test_a_particle_is_seen_as_itself_and_as_a_partner():
+    """With W, X_k is a mean over pairs: what a particle puts into it is n X - (n - 2) X without it."""
+    snapshots, chi = clouds(n=12), Partial(weak_form.kernels, {"ranges": np.array([0.5, 2.0])})
+    q, m = 3, len(basis()["monomials"]) + 3
+
+    def slopes(cloud, tau):
+        fields, slope = weak.mean_gradients(chi, cloud), weak.gradients(basis(), cloud)
+        return -tau * np.einsum("imd,iqd->mq", slope, fields) / len(cloud)
+
+    fields = [weak.mean_gradients(chi, cloud) for cloud in snapshots[:-1]]
+    people = weak.Population(snapshots, TAU, fields, False, chi)
+    # A covariance of many more particles has an inverse.
+    many = clouds(n=300, seed=4)
+    white = weak.noise(population(many, False), basis(), at_rest()[:-1])
+    white = white._replace(values=[weak.values(basis(), c) for c in snapshots])
+    white = white._replace(values=[v - v.mean(axis=0) for v in white.values])
+    own = np.zeros(q)
+    for k, tau in enumerate(TAU):
+        cloud, n, phi = snapshots[k], len(snapshots[k]), white.values[k]
+        for i in range(n):
+            share = n * slopes(cloud, tau) - (n - 2) * slopes(np.delete(cloud, i, axis=0), tau)
+            effect = np.zeros(2 * m)
+            effect[k * m : (k + 1) * m] = -phi[i]
+            if k:
+                effect[(k - 1) * m : k * m] = phi[i]
+            own += share.T @ (white.inverse @ effect)[k * m : (k + 1) * m] / n / (n - 1)
+    found = weak.own_score(people, basis(), white, np.zeros(q))
+    np.testing.assert_allclose(found, own, rtol=1e-7, atol=1e-7 * np.abs(own).max())
+
+
 def test_mean_gradients_are_those_of_the_others_one_by_one():
     cloud, ranges = clouds()[0][:7], np.array([0.5, 2.0])
-    found = weak.mean_gradients(weak_form.kernels, {"ranges": ranges}, cloud)
+    found = weak.mean_gradients(Partial(weak_form.kernels, {"ranges": ranges}), cloud)
     for i, x in enumerate(cloud):
         total = np.zeros((3, 2))
         for j, y in enumerate(cloud):

@@ -34,7 +34,9 @@ beta away (beta by up to half its standard deviation). :func:`own_score` is that
 with a_i = -tau grad phi_s(T x_i) . grad psi(x_i) the share of x_i in X_k. It grows with the coefficients: taken anew in every
 step of Newton it would drive those that the data do not know away, so that it is taken at one place for all steps.
 
-With W the fields hold a mean over the snapshot, whose own error neither S nor this term counts. Snapshots must not be paired:
+With W a particle x_j stands in X_k a second time, among the partners of all others, with the share
+b_j = -tau / (n - 1) sum_i grad phi_s(T x_i) . grad chi(x_i - x_j), and b_j - b belongs beside a_j - a above; what the
+error of that mean adds to the residuals themselves, S does not count. Snapshots must not be paired:
 their means would share most of their errors, and S would be far too large.
 
 **What stays.** S is estimated from the same particles too, and where beta is not zero this draws its estimate
@@ -48,14 +50,14 @@ All is in float64 and in standardised units.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 # Share of a test function's variance that is added to it, so that bumps which overlap stay apart in float64.
@@ -71,12 +73,14 @@ class Population(NamedTuple):
         clouds: K of (n_k, d). tau: (K-1,).
         fields: K-1 of (n_k, p, d), grad of the first variation at each particle for each coefficient.
         entropy: whether a last coefficient, beta, follows the p; coefficients are p or p + 1.
+        kernels: chi, z (d,) -> (q,), whose mean slopes are the last q of the fields; None without an interaction.
     """
 
     clouds: Sequence[np.ndarray]
     tau: np.ndarray
     fields: Sequence[np.ndarray]
     entropy: bool
+    kernels: Partial | None = None
 
 
 class Noise(NamedTuple):
@@ -241,6 +245,9 @@ def own_score(
             seen = seen + white.values[k] @ white.inverse[here, slice((k - 1) * m, k * m)].T
         pull = np.einsum("nm,nmd->nd", seen, slope)
         share = -tau * np.tensordot(pull, field, axes=((0, 1), (0, 2)))
+        if population.kernels is not None:
+            as_partner = partner_score(population.kernels, population.clouds[k], slope, seen)
+            share[len(share) - len(as_partner) :] -= tau * as_partner
         if population.entropy:
             share = np.append(share, tau * np.sum(seen * laplacians(tests, there, tau * beta)))
         own += share / n / (n - 1)
@@ -282,25 +289,44 @@ def normal_equations(
     return Normal(gram, moment, float(square), float(r @ r))
 
 
-def mean_gradients(
-    kernels: Callable[[Mapping, Array], Array], params: Mapping, cloud: np.ndarray
-) -> np.ndarray:
+def mean_gradients(kernels: Partial, cloud: np.ndarray) -> np.ndarray:
     """Mean over the other particles y of a cloud (n, d) of grad chi(x - y), for each x: (n, q, d), float64.
 
     Args:
-        kernels: chi (params, z) -> (q,), even in z (d,).
+        kernels: chi, z (d,) -> (q,), even in z.
     """
     with jax.enable_x64(True):
-        return np.asarray(_mean_gradients(kernels, params, jnp.asarray(cloud)))
+        return np.asarray(_mean_gradients(kernels, jnp.asarray(cloud)))
 
 
-@partial(jax.jit, static_argnames="kernels")
-def _mean_gradients(kernels, params, cloud):
-    slope = jax.jacfwd(kernels, argnums=1)
-
+@jax.jit
+def _mean_gradients(kernels, cloud):
     def one(x):
         # The particle itself adds nothing: an even kernel has no slope at zero.
-        pulls = jax.vmap(slope, in_axes=(None, 0))(params, x[None, :] - cloud)  # (n, q, d)
+        pulls = jax.vmap(jax.jacfwd(kernels))(x[None, :] - cloud)  # (n, q, d)
         return jnp.sum(pulls, axis=0) / (len(cloud) - 1)
 
     return jax.lax.map(one, cloud)
+
+
+def partner_score(
+    kernels: Partial, cloud: np.ndarray, slope: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """sum_j v_j . sum_i grad phi(x_i) . grad chi(x_i - x_j) / (n - 1) over the particles of a cloud (n, d): (q,).
+
+    Args:
+        slope: (n, m, d) grad phi. seen: (n, m) v.
+    """
+    with jax.enable_x64(True):
+        return np.asarray(_partner_score(kernels, *map(jnp.asarray, (cloud, slope, seen))))
+
+
+@jax.jit
+def _partner_score(kernels, cloud, slope, seen):
+    def add(total, row):
+        x, slope_there = row
+        pulls = jax.vmap(jax.jacfwd(kernels))(x[None, :] - cloud)  # (n, q, d)
+        return total + jnp.einsum("jqd,jd->q", pulls, seen @ slope_there), None
+
+    start = jnp.zeros(jax.eval_shape(kernels, cloud[0]).shape)
+    return jax.lax.scan(add, start, (cloud, slope))[0] / (len(cloud) - 1)

@@ -189,13 +189,14 @@ def solve(
     plain, *others = candidates(factors, trial, settings)
     change = orthonormal(plain.basis, clouds)
     ranges = ranges_of(settings)
-    pulls = None
+    chi = pulls = None
     if "interaction" in settings["terms"]:
-        pulls = [weak.mean_gradients(kernels, {"ranges": ranges}, cloud) for cloud in clouds[:-1]]
+        chi = Partial(kernels, {"ranges": ranges})
+        pulls = [weak.mean_gradients(chi, cloud) for cloud in clouds[:-1]]
 
     def problem_of(candidate):
         population = population_of(clouds, pulls, snapshots.tau, candidate.basis, change, settings)
-        return population, groups_of(candidate.basis, ranges, settings, d)
+        return population._replace(kernels=chi), groups_of(candidate.basis, ranges, settings, d)
 
     # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
     # every candidate.
