@@ -42,13 +42,15 @@ def cuts(found: Sequence[Cut], methods: Sequence[str], width: float, columns: in
     """The slopes of every landscape, a panel each.
 
     Args:
-        methods: in the order of their colours; a method with a posterior has a band.
+        methods: those with a posterior have a band, and the first colours.
         width: of half a band, in standard deviations.
     """
+    columns = min(columns, len(found))
     rows = -(-len(found) // columns)
     figure = Figure(figsize=(PAGE, 0.6 + 1.15 * rows), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.02, hspace=0.02)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    methods = sorted(methods, key=lambda method: not any(method in cut.deviation for cut in found))
     lines = dict(zip(methods, _LINES, strict=False))
     for axis, cut in zip(axes, found, strict=False):
         axis.set_title(cut.name.replace("_", " "))
