@@ -53,7 +53,8 @@ _LARGE, _SMALL, _WIDE = 0.1, 0.01, 1.0
 _MOMENTS = 2
 # Share of its diagonal that is added to the product of the monomials' slopes.
 _NUGGET = 1e-9
-# Most bumps of V, as a share of the train particles of the smallest snapshot.
+# Most coefficients of V for each residual: beyond one, what samples see of themselves would be taken off a direction
+# in which there are no data.
 _MOST = 0.5
 # A rise of the evidence that ends the iteration.
 _SETTLED = 0.05
@@ -143,12 +144,13 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     sizes = [len(cloud) for s in seeds for cloud in snapshots.clouds(s, "train")]
     # As many functions for every seed, so that the seeds' parameters stack.
     share = int(settings["largest_share"] * min(sizes))
-    counts = max(2, min(settings["centers"], share)), max(
-        2, min(settings["trial_centers"], int(_MOST * min(sizes)))
-    )
     factors = monomials(
         snapshots.dimension, settings["degree"], min(settings["max_polynomials"], share)
     )
+    tests = max(2, min(settings["centers"], share))
+    residuals = len(snapshots.tau) * (tests + len(factors))
+    trials = max(2, min(settings["trial_centers"], int(_MOST * residuals) - len(factors)))
+    counts = tests, trials
     found, status, history = [], [], []
     for s in seeds:
         try:
