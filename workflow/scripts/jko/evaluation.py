@@ -107,6 +107,11 @@ def evaluate_fit(
             yield from _uncertainty_numbers(
                 snapshots, s, method, scheme, energy, uncertainties[s], reason
             )
+            # Where no seed is good, beta may have been learned, and its rows say why there is none.
+            if not any(found is not None and found.beta is None for found in uncertainties):
+                yield from _posterior_of_beta(
+                    snapshots, s, method, scheme, uncertainties[s], reason
+                )
 
 
 def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
@@ -228,7 +233,7 @@ def _uncertainty_numbers(
     found: Uncertainty | None,
     reason: str,
 ) -> Iterator[Number]:
-    """What a posterior expects of l2_uvp and knows of beta; with a true energy also the coverage of its intervals."""
+    """What a posterior expects of l2_uvp; with a true energy also the coverage of the intervals of grad V."""
     nan, truth = float("nan"), snapshots.truth and true_energy(snapshots.truth)
     for k, tau in enumerate(snapshots.tau):
         here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
@@ -242,13 +247,26 @@ def _uncertainty_numbers(
         for metric, value in values.items():
             why = reason if found is None else ""
             yield _gradient_number(snapshots, s, method, scheme, metric, k, value, why)
-    if found is not None and found.beta is not None:
-        values = {"beta_free": found.beta, "beta_deviation": found.beta_deviation}
+
+
+def _posterior_of_beta(
+    snapshots: Snapshots,
+    s: int,
+    method: str,
+    scheme: str,
+    found: Uncertainty | None,
+    reason: str,
+) -> Iterator[Number]:
+    """What a posterior knows of beta, one number each for all times; without one, NaN and the reason."""
+    nan, truth = float("nan"), snapshots.truth
+    values = {"beta_free": nan, "beta_deviation": nan} | ({"beta_coverage": nan} if truth else {})
+    if found is not None:
+        values["beta_free"], values["beta_deviation"] = found.beta, found.beta_deviation
         if truth:
             values["beta_coverage"] = beta_coverage(found, truth.beta)
-        for metric, value in values.items():
-            seed = int(snapshots.seed[s])
-            yield Number(method, seed, "fit", scheme, metric, nan, value, "")
+    for metric, value in values.items():
+        why = reason if found is None else ""
+        yield Number(method, int(snapshots.seed[s]), "fit", scheme, metric, nan, value, why)
 
 
 def _even(kernel: Callable[[Array], Array], z: Array) -> Array:
