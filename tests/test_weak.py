@@ -110,6 +110,18 @@ def test_the_noise_is_that_of_differences_of_means():
     np.testing.assert_allclose(found.inverse @ expected, np.eye(2 * m), atol=1e-6)
 
 
+def test_what_is_left_of_residuals_that_are_noise_is_the_trace():
+    """E[r^T S^{-1} r] = tr(S^{-1} Cov(r)), with Cov(r) without what is added to S."""
+    tests = basis() | {"centers": np.repeat(basis()["centers"], 2, axis=0), "sigma": np.ones(6)}
+    white = weak.noise(population(clouds()), tests, at_rest())
+    added = 1e-6 * np.eye(len(white.scale))
+    covariance = white.factor @ white.factor.T - added
+    covariance *= white.scale[:, None] * white.scale[None, :]
+    found, there = weak.expected_square(white), np.trace(white.inverse @ covariance)
+    # Every bump stands twice: three of the eleven functions of both intervals tell nothing.
+    assert found == pytest.approx(there, rel=1e-6) and found == pytest.approx(16, abs=0.1)
+
+
 def test_normal_equations_are_those_of_a_jacobian_by_differences():
     snapshots = clouds()
     people = population(snapshots)
@@ -263,6 +275,14 @@ def test_beta_is_found_where_edges_blur():
     fit = weak_form.fit(Problem(data), settings, silent)
     assert np.abs(fit.params["beta"] - 0.2).max() < 0.05
     assert (fit.params["beta_deviation"] < 0.02).all()
+
+
+def test_the_misfit_tells_waves_that_the_test_functions_do_not_see():
+    smooth, waves = (simulated(name, n_train=1500) for name in ("styblinski_tang", "bohachevsky"))
+    seen, hidden = (
+        weak_form.fit(Problem(data), SETTINGS, silent).params for data in (smooth, waves)
+    )
+    assert (seen["misfit"] < 1.3).all() and (hidden["misfit"] > 1.5).all()
 
 
 def test_iterations_that_do_not_settle_are_a_failure_with_its_cause():

@@ -100,6 +100,7 @@ use rule table_potentials as table_coverage with:
             "l2_uvp",
             "l2_uvp_expected",
             "gradient_coverage",
+            "misfit",
         ],
         methods=experiment_method_settings("coverage"),
         references=["zero_energy"],

@@ -104,14 +104,14 @@ def evaluate_fit(
             yield from _gradient_numbers(snapshots, s, method, scheme, energy, reason)
             yield _beta_number(snapshots, s, method, scheme, energy, reason)
         if uncertainties is not None:
-            yield from _uncertainty_numbers(
-                snapshots, s, method, scheme, energy, uncertainties[s], reason
-            )
+            sure = uncertainties[s]
+            yield from _uncertainty_numbers(snapshots, s, method, scheme, energy, sure, reason)
+            misfit, why = (sure.misfit, "") if sure else (float("nan"), reason)
+            seed = int(snapshots.seed[s])
+            yield Number(method, seed, "fit", scheme, "misfit", float("nan"), misfit, why)
             # Where no seed is good, beta may have been learned, and its rows say why there is none.
             if not any(found is not None and found.beta is None for found in uncertainties):
-                yield from _posterior_of_beta(
-                    snapshots, s, method, scheme, uncertainties[s], reason
-                )
+                yield from _posterior_of_beta(snapshots, s, method, scheme, sure, reason)
 
 
 def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:

@@ -30,10 +30,12 @@ class Uncertainty(NamedTuple):
 
     Attributes:
         covariance: of grad V at x (d,): (d, d).
+        misfit: squared residuals over what noise alone would leave of them; well above 1, the posterior is too narrow.
         beta: posterior mean, not bounded below, or None where beta is not learned. beta_deviation: its standard deviation.
     """
 
     covariance: Partial
+    misfit: float
     beta: float | None = None
     beta_deviation: float | None = None
 

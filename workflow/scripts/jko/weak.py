@@ -197,6 +197,11 @@ def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> N
     return Noise(scale, factor, inverse, centred)
 
 
+def expected_square(white: Noise) -> float:
+    """Mean of r^T S^{-1} r at the true energy: N, less what the nugget makes of the directions that it fills."""
+    return len(white.scale) - _NUGGET * float(np.diag(white.inverse) @ white.scale**2)
+
+
 def _centred(found):
     return found - found.mean(axis=0)
 

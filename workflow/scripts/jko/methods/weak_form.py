@@ -18,6 +18,10 @@ turn: narrow ones see the edges that an entropy blurs, wide ones have the least 
 of the smallest snapshot, as their covariance comes from it. V has more bumps than that, since what V cannot carry would count as known. The posterior
 covariance of theta stands beside its mean: see :func:`uncertainty`.
 
+chi^2 of the residuals over what it is in the mean if V, W and beta can be the true ones, N less the coefficients that the
+data determine, is the ``misfit``: near 1, or above where V moves particles by more than the test functions see. The posterior does
+not know of that: waves shorter than the test functions, say, trap particles as an entropy would hold them up.
+
 What the data cannot tell apart (:mod:`jko.methods.jkonet_star` lists it) stays at its prior: the log of a fit says how many
 coefficients of each group the data determine.
 """
@@ -95,11 +99,11 @@ def gradient_covariance(params: Mapping, x: Array) -> Array:
 
 
 def uncertainty(params: Mapping, settings: Mapping) -> Uncertainty:
-    """The posterior of grad V and beta."""
-    covariance = Partial(gradient_covariance, params)
+    """The posterior of grad V and beta, and chi^2 over the mean that it has if the energy is right."""
+    covariance, misfit = Partial(gradient_covariance, params), float(params["misfit"])
     if "entropy" not in settings["terms"]:
-        return Uncertainty(covariance)
-    return Uncertainty(covariance, float(params["beta"]), float(params["beta_deviation"]))
+        return Uncertainty(covariance, misfit)
+    return Uncertainty(covariance, misfit, float(params["beta"]), float(params["beta_deviation"]))
 
 
 class Candidate(NamedTuple):
@@ -226,9 +230,14 @@ def solve(
             best, chosen, steps = found, candidate, path
     if best is None:
         raise np.linalg.LinAlgError("no candidate has settled")
-    params = params_of(best, chosen.basis, change, ranges, units, settings)
+    free = weak.expected_square(white) - np.sum(best.known)
+    misfit = steps[-1]["loss"] * len(white.scale) / free
+    params = params_of(best, misfit, chosen.basis, change, ranges, units, settings)
     beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
-    report(f"seed {seed}: taken: {chosen.name}{beta if 'entropy' in settings['terms'] else ''}")
+    report(
+        f"seed {seed}: taken: {chosen.name}; misfit {misfit:.2f} +- {np.sqrt(2 / free):.2f}"
+        f"{beta if 'entropy' in settings['terms'] else ''}"
+    )
     return params, "ok", steps
 
 
@@ -246,7 +255,8 @@ def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, li
     found = Posterior(mean, np.outer(mean, mean), mean, np.nan, mean)
     steps = [{"loss": np.nan, "evidence": np.nan}]
     change = np.eye(len(factors))
-    return params_of(found, basis, change, ranges, units, settings), f"not solved: {why}", steps
+    params = params_of(found, np.nan, basis, change, ranges, units, settings)
+    return params, f"not solved: {why}", steps
 
 
 def ranges_of(settings: Mapping) -> np.ndarray:
@@ -350,7 +360,7 @@ def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, np.float64) for name, value in units.items()}
 
 
-def params_of(found: Posterior, basis, change, ranges, units, settings) -> dict:
+def params_of(found: Posterior, misfit, basis, change, ranges, units, settings) -> dict:
     """What :func:`energy` and :func:`uncertainty` need."""
     p, whole = len(change) + len(basis["centers"]), np.eye(len(found.mean))
     whole[: len(change), : len(change)] = change
@@ -365,6 +375,7 @@ def params_of(found: Posterior, basis, change, ranges, units, settings) -> dict:
         "beta": np.float64(scale * found.mean[-1] if entropy else 0.0),
         "beta_deviation": np.float64(scale * np.sqrt(found.covariance[-1, -1]) if entropy else 0.0),
         "covariance": found.covariance[:p, :p],
+        "misfit": np.float64(misfit),
         "basis": basis,
         "units": units,
     }

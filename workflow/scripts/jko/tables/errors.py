@@ -21,6 +21,7 @@ MODES = {
     "beta_coverage": "fit",
     "l2_uvp_expected": "fit",
     "gradient_coverage": "fit",
+    "misfit": "fit",
 }
 
 
