@@ -57,6 +57,16 @@ def monomials(d: int, degree: int, most: int) -> np.ndarray:
     return np.array([row for row in rows if row[0] < d], dtype=np.int32)
 
 
+def degrees(factors: np.ndarray, d: int) -> np.ndarray:
+    """Total degree of each monomial (p,)."""
+    return np.sum(factors < d, axis=1)
+
+
+def gap(points: np.ndarray) -> float:
+    """Mean squared distance from a point of (c, d) to the nearest other one."""
+    return float(np.mean(np.sort(cdist(points, points), axis=1)[:, 1] ** 2))
+
+
 def potential_basis(
     z: np.ndarray,
     rng: np.random.Generator,
@@ -71,11 +81,10 @@ def potential_basis(
     points = np.unique(z, axis=0)
     rows = rng.choice(len(points), centers, replace=False)
     chosen = points[rows]
-    spacing = np.sort(cdist(chosen, chosen), axis=1)[:, 1]
     return {
         "monomials": monomials(z.shape[1], degree, most),
         "centers": chosen,
-        "sigma": bump_width * np.mean(spacing**2),
+        "sigma": bump_width * gap(chosen),
     }
 
 
@@ -103,7 +112,7 @@ def kernel_basis(
     sigma = width * squared
     scale = np.sqrt(2 / sigma) if sigma > 0 else 0.0
     return {
-        "monomials": rows[np.sum(rows < d, axis=1) % 2 == 0],
+        "monomials": rows[degrees(rows, d) % 2 == 0],
         "waves": scale * rng.normal(size=(waves, d)),
         "sigma": sigma,
     }

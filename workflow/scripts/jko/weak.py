@@ -202,6 +202,11 @@ def expected_square(white: Noise) -> float:
     return len(white.scale) - _NUGGET * float(np.diag(white.inverse) @ white.scale**2)
 
 
+def louder(white: Noise, level: float) -> Noise:
+    """The same noise with ``level`` times the covariance."""
+    return white._replace(scale=white.scale * np.sqrt(level), inverse=white.inverse / level)
+
+
 def _centred(found):
     return found - found.mean(axis=0)
 

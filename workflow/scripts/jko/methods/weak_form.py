@@ -20,7 +20,8 @@ covariance of theta stands beside its mean: see :func:`uncertainty`.
 
 chi^2 of the residuals over what it is in the mean if V, W and beta can be the true ones, N less the coefficients that the
 data determine, is the ``misfit``: near 1, or above where V moves particles by more than the test functions see. The posterior does
-not know of that: waves shorter than the test functions, say, trap particles as an entropy would hold them up.
+not know of that: waves shorter than the test functions, say, trap particles as an entropy would hold them up. Where the misfit
+is so large that no candidate settles, as on cells that follow no one potential, the noise is taken to be what the monomials leave.
 
 What the data cannot tell apart (:mod:`jko.methods.jkonet_star` lists it) stays at its prior: the log of a fit says how many
 coefficients of each group the data determine.
@@ -37,13 +38,12 @@ import numpy as np
 import pandas as pd
 from jax import Array
 from jax.tree_util import Partial
-from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
 from jko import weak
 from jko.energies import Energy
 from jko.evidence import LOWEST, Posterior, maximise
-from jko.features import features, monomials
+from jko.features import degrees, features, gap, monomials
 from jko.methods import Fit, Problem
 from jko.pairs import standardise
 from jko.uncertainty import Uncertainty
@@ -127,16 +127,6 @@ def centres(clouds: list[np.ndarray], count: int, seed: int) -> np.ndarray:
     return found.cluster_centers_
 
 
-def degrees(factors: np.ndarray, d: int) -> np.ndarray:
-    """Total degree of each monomial (p,)."""
-    return np.sum(factors < d, axis=1)
-
-
-def gap(points: np.ndarray) -> float:
-    """Mean squared distance from a centre to the nearest other one."""
-    return float(np.mean(np.sort(cdist(points, points), axis=1)[:, 1] ** 2))
-
-
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     """Learn the energy of every seed in closed form.
 
@@ -157,8 +147,12 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     counts = tests, trials
     found, status, history = [], [], []
     for s in seeds:
+
+        def of_seed(line, seed=snapshots.seed[s]):
+            report(f"seed {seed}: {line}")
+
         try:
-            params, why, steps = solve(snapshots, s, factors, counts, settings, report)
+            params, why, steps = solve(snapshots, s, factors, counts, settings, of_seed)
         except np.linalg.LinAlgError as error:
             params, why, steps = unsolved(snapshots, s, factors, counts[1], settings, str(error))
         found.append(params)
@@ -212,33 +206,53 @@ def solve(
         population, tests, weak.noise(population, tests, rest), plain, group, rest, settings
     )
     white = weak.noise(population, tests, found.mean)
-    start, _ = climb(population, tests, white, plain, group, found.mean, settings)
+    start, path = climb(population, tests, white, plain, group, found.mean, settings)
+    level, best = 1.0, choose(problem_of, others, tests, white, start, settings, report)
+    if best is None:
+        # Where no energy carries the data, steps that take them at their word overshoot: as if their noise were what the
+        # monomials leave.
+        level = max(level, misfit_of(start, path, white))
+        report(f"as no candidate has settled, with {level:.3g} times the covariance")
+        louder = weak.louder(white, level)
+        best = choose(problem_of, others, tests, louder, start, settings, report)
+    if best is None:
+        raise np.linalg.LinAlgError("no candidate has settled")
+    best, chosen, steps = best
+    misfit = level * misfit_of(best, steps, white)
+    params = params_of(best, misfit, chosen.basis, change, ranges, units, settings)
+    beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
+    report(
+        f"taken: {chosen.name}; misfit {misfit:.2f}{beta if 'entropy' in settings['terms'] else ''}"
+    )
+    return params, "ok", steps
+
+
+def choose(
+    problem_of, candidates, tests, white, start, settings, report
+) -> tuple[Posterior, Candidate, list[dict]] | None:
+    """The candidate of the largest evidence that settles, with its posterior and its iterations."""
     best = None
-    for candidate in others:
+    for candidate in candidates:
         population, group = problem_of(candidate)
         try:
             found, path = climb(population, tests, white, candidate, group, start.mean, settings)
         except np.linalg.LinAlgError as error:
-            report(f"seed {seed}: {candidate.name}: not solved: {error}")
+            report(f"{candidate.name}: not solved: {error}")
             continue
         report(
-            f"seed {seed}: {candidate.name}: evidence {found.evidence:.2f}, chi^2 "
+            f"{candidate.name}: evidence {found.evidence:.2f}, chi^2 "
             f"{path[-1]['loss'] * len(white.scale):.1f} of {len(white.scale)} residuals after {len(path)} steps, "
             f"coefficients known, of {' '.join(map(str, np.bincount(group)))}: {' '.join(f'{k:.1f}' for k in found.known)}"
         )
-        if best is None or found.evidence > best.evidence:
-            best, chosen, steps = found, candidate, path
-    if best is None:
-        raise np.linalg.LinAlgError("no candidate has settled")
-    free = weak.expected_square(white) - np.sum(best.known)
-    misfit = steps[-1]["loss"] * len(white.scale) / free
-    params = params_of(best, misfit, chosen.basis, change, ranges, units, settings)
-    beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
-    report(
-        f"seed {seed}: taken: {chosen.name}; misfit {misfit:.2f} +- {np.sqrt(2 / free):.2f}"
-        f"{beta if 'entropy' in settings['terms'] else ''}"
-    )
-    return params, "ok", steps
+        if best is None or found.evidence > best[0].evidence:
+            best = found, candidate, path
+    return best
+
+
+def misfit_of(found: Posterior, path: list[dict], white: weak.Noise) -> float:
+    """chi^2 over what noise alone would leave of it."""
+    free = weak.expected_square(white) - np.sum(found.known)
+    return path[-1]["loss"] * len(white.scale) / free
 
 
 def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, list[dict]]:
