@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from jko.plotting.style import (
     BLACK,
@@ -17,6 +16,7 @@ from jko.plotting.style import (
     ORANGE,
     PAGE,
     legend_columns,
+    log_ticks,
     method_styles,
     styled,
 )
@@ -33,6 +33,8 @@ _PANELS = (
     ("beta_hat", "(c) learned beta\n(length² / time)", {}, False),
     ("w1_ratio", "(d) EMD over oracle's\n(dimensionless)", {"identity": BLACK}, False),
 )
+# Errors in % below which a reference is zero.
+_ROUNDING = 1e-9
 
 
 @styled
@@ -56,9 +58,6 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
         rows = summary[summary["metric"] == metric]
         if logarithmic:
             axis.set_yscale("log", nonpositive="clip")
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.yaxis.set_major_formatter("{x:g}")
-            axis.yaxis.set_minor_formatter(NullFormatter())
         for place in range(0, len(betas), 2):
             axis.axvspan(place - 0.5, place + 0.5, color="#F2F2F2", lw=0, zorder=0)
         failed = _dots(axis, rows, betas, look, metric == "beta_hat") or failed
@@ -69,6 +68,8 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
             _ticks(axis, np.asarray(betas), GREY)
         elif metric == "w1_ratio":
             axis.axhline(1, color=GREY, lw=0.6)
+        if logarithmic:
+            log_ticks(axis)
         axis.set_ylabel(label)
         axis.set_xticks(np.arange(len(betas)), [f"{beta:g}" for beta in betas])
         axis.set_xlim(-0.5, len(betas) - 0.5)
@@ -84,8 +85,8 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
 
 
 def _ticks(axis: Axes, heights: np.ndarray, colour: str) -> None:
-    # Those of a reference that is exactly zero have no place on a logarithmic axis.
-    shown = np.where((heights > 0) | (axis.get_yscale() == "linear"), heights, np.nan)
+    # Those of a reference that is zero but for rounding have no place on a logarithmic axis.
+    shown = np.where((heights > _ROUNDING) | (axis.get_yscale() == "linear"), heights, np.nan)
     place = np.arange(len(heights))
     axis.hlines(shown, place - 0.42, place + 0.42, colors=colour, lw=1.2)
 
