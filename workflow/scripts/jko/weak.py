@@ -41,7 +41,8 @@ their means would share most of their errors, and S would be far too large.
 
 **What stays.** S is estimated from the same particles too, and where beta is not zero this draws its estimate
 towards zero, in inverse proportion to the particles, with deviations up to twice those of the posterior. An S of other
-particles leaves no such bias and twice the spread, as S is close to singular.
+particles leaves no such bias and twice the spread, as S is close to singular. Beside W, where grad V and grad W * rho all but cancel,
+X is mostly its own sampling noise, which X^T S^{-1} X counts as information: there the posterior is too narrow, and beta with it.
 
 Kin: the weak-form identification of mean-field equations (Messenger and Bortz 2022), and, for the
 many moments that see their own noise, the bias of the generalised method of moments (Newey and Smith 2004).
