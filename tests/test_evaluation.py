@@ -371,9 +371,8 @@ def test_a_posterior_has_its_own_rows_and_a_failed_seed_their_reasons():
 
 def test_a_posterior_without_an_entropy_has_no_rows_of_beta():
     data, _ = followed(lambda x, k: x, n=40, steps=2, seeds=(0, 1), truth=Truth("flat", None, 0.0))
-    truth, sure = evaluation.true_energy(data.truth), Uncertainty(
-        Partial(lambda x: jnp.eye(2)), 1.0
-    )
+    truth = evaluation.true_energy(data.truth)
+    sure = Uncertainty(Partial(lambda x: jnp.eye(2)), 1.0)
     predicted = [predict(truth, data, 0, "explicit"), None]
     fit = data, [truth, None], predicted, ["ok", "not solved"], "explicit", "mine"
     found = set(frame(evaluation.evaluate_fit(*fit, uncertainties=[sure, None]))["metric"])
