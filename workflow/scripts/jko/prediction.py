@@ -40,7 +40,8 @@ def one_step(
         size = -(-max(n, largest) // BLOCK_PARTICLES) * BLOCK_PARTICLES
         cloud = np.pad(cloud, [(0, size - n), (0, 0)], mode="edge")
     start = jnp.asarray(cloud, jnp.float32)
-    moved = step(energy, jax.random.key(seed), start, jnp.float32(t), jnp.float32(tau), scheme)
+    key = jax.random.key(seed) if energy.beta else None
+    moved = step(energy, key, start, jnp.float32(t), jnp.float32(tau), scheme)
     # Cut by numpy: every length would be one more program of JAX.
     return np.asarray(moved, np.float64)[:n]
 

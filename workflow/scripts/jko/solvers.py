@@ -26,12 +26,13 @@ BLOCK_PARTICLES = 32
 _BLOCK_NUMBERS = 2**17
 
 
-def euler_step(energy: Energy, key: Array, cloud: Array, t: Array, tau: Array) -> Array:
+def euler_step(energy: Energy, key: Array | None, cloud: Array, t: Array, tau: Array) -> Array:
     """One Euler-Maruyama step (jkonet_star eq. 13).
 
     x' = x - tau grad V(x, t) - tau mean_y grad W(x - y) + sqrt(2 tau beta) n
 
     Args:
+        key: of the noise, None without an entropy: drawing it takes a second to compile.
         cloud: (n, d) the population at time t. t, tau: () time and step.
 
     Returns:
@@ -55,30 +56,38 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
     def objective(y):
         return potential(y) + jnp.sum((y - x) ** 2) / (2 * tau)
 
-    def newton(state):
-        y, count, _ = state
+    def slope(y):
         gradient = jax.grad(objective)(y)
-        values, vectors = jnp.linalg.eigh(jax.hessian(objective)(y))
+        return gradient, gradient
+
+    def newton(state):
+        y, here, count, _ = state
+        hessian, gradient = jax.jacfwd(slope, has_aux=True)(y)
+        values, vectors = jnp.linalg.eigh(hessian)
         # Below a tenth of the proximal curvature 1/tau the quadratic model says too little to follow.
         values = jnp.maximum(jnp.abs(values), 0.1 / tau)
         direction = -vectors @ ((vectors.T @ gradient) / values)
         lengths = 0.25 ** jnp.arange(_LENGTHS, dtype=y.dtype)  # (h,)
         candidates = y[None, :] + lengths[:, None] * direction[None, :]  # (h, d)
-        best = candidates[jnp.argmin(jax.vmap(objective)(candidates))]
-        here = objective(y)
-        lower = objective(best) < here
+        heights = jax.vmap(objective)(candidates)
+        lowest = jnp.argmin(heights)
+        lower = heights[lowest] < here
         # Where the objective is flat to rounding, the gradient still tells a better point.
-        flat = objective(candidates[0]) <= here + 4 * jnp.finfo(y.dtype).eps * (1 + jnp.abs(here))
+        flat = heights[0] <= here + 4 * jnp.finfo(y.dtype).eps * (1 + jnp.abs(here))
         better = flat & (_norm(jax.grad(objective)(candidates[0])) < _norm(gradient))
-        moved = jnp.where(better, candidates[0], jnp.where(lower, best, y))
+        chosen = jnp.where(better, 0, lowest)
+        moving = lower | better
+        moved, height = (
+            jnp.where(moving, new[chosen], old) for new, old in ((candidates, y), (heights, here))
+        )
         small = _norm(direction) <= 1e-5 * _norm(y - x)
-        return moved, count + 1, (lower | better) & ~small
+        return moved, height, count + 1, moving & ~small
 
     def unfinished(state):
-        _, count, moving = state
+        _, _, count, moving = state
         return moving & (count < _NEWTON_STEPS)
 
-    start = (x, jnp.int32(0), jnp.bool_(True))
+    start = (x, objective(x), jnp.int32(0), jnp.bool_(True))
     return jax.lax.while_loop(unfinished, newton, start)[0]
 
 
@@ -93,7 +102,7 @@ def _norm(vector: Array) -> Array:
 
 
 def implicit_euler_step(
-    energy: Energy, key: Array, cloud: Array, t: Array, tau: Array, sweeps: int = 50
+    energy: Energy, key: Array | None, cloud: Array, t: Array, tau: Array, sweeps: int = 50
 ) -> Array:
     """One implicit step y = x - tau grad(V + W * rho')(y) with rho' the law of y, plus the noise.
 
@@ -104,7 +113,7 @@ def implicit_euler_step(
     1e-4th of the way, or within a 1e-2th of it where rounding keeps it from falling further.
 
     Args:
-        cloud: (n, d) the population at time t. t, tau: () time and step; V is taken at t + tau.
+        key, cloud: as of :func:`euler_step`. t, tau: () time and step; V is taken at t + tau.
         sweeps: at most so many.
 
     Returns:
@@ -136,11 +145,11 @@ def implicit_euler_step(
     return jnp.where(settled, y, jnp.nan) + _noise(energy, key, cloud, tau)
 
 
-def flow_step(energy: Energy, key: Array, cloud: Array, t: Array, tau: Array) -> Array:
+def flow_step(energy: Energy, key: Array | None, cloud: Array, t: Array, tau: Array) -> Array:
     """The flow dX = -grad(V + W * rho)(X, t) dt + sqrt(2 beta) dB over tau, by 25 Euler-Maruyama steps.
 
     Args:
-        cloud: (n, d) the population at time t. t, tau: () time and step.
+        key, cloud, t, tau: as of :func:`euler_step`.
 
     Returns:
         (n, d) the population at time t + tau.
@@ -149,7 +158,8 @@ def flow_step(energy: Energy, key: Array, cloud: Array, t: Array, tau: Array) ->
 
     def substep(moved, number):
         at = t + short * number.astype(cloud.dtype)
-        return euler_step(energy, jax.random.fold_in(key, number), moved, at, short), None
+        new = None if key is None else jax.random.fold_in(key, number)
+        return euler_step(energy, new, moved, at, short), None
 
     return jax.lax.scan(substep, cloud, jnp.arange(_SUBSTEPS))[0]
 
@@ -170,7 +180,9 @@ def _drifts(energy: Energy, cloud: Array, t: Array) -> Array:
     return jax.lax.map(one, cloud, batch_size=min(n, max(1, _BLOCK_NUMBERS // (n * d))))
 
 
-def _noise(energy: Energy, key: Array, cloud: Array, tau: Array) -> Array:
+def _noise(energy: Energy, key: Array | None, cloud: Array, tau: Array) -> Array:
+    if key is None:
+        return jnp.zeros_like(cloud)
     scale = jnp.asarray(noise_scale(energy, tau), cloud.dtype)
     return scale * jax.random.normal(key, cloud.shape, cloud.dtype)
 
@@ -179,6 +191,8 @@ STEPS = {"explicit": euler_step, "implicit": implicit_euler_step, "flow": flow_s
 
 
 @partial(jax.jit, static_argnames="scheme")
-def step(energy: Energy, key: Array, cloud: Array, t: Array, tau: Array, scheme: Scheme) -> Array:
+def step(
+    energy: Energy, key: Array | None, cloud: Array, t: Array, tau: Array, scheme: Scheme
+) -> Array:
     """One compiled step of the population by the named scheme: (n, d) at t to (n, d) at t + tau."""
     return STEPS[scheme](energy, key, cloud, t, tau)
