@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,10 @@ import pytest
 from checkouts import copy_workflow
 
 METRICS = "results/metrics.tsv"
+
+# Checkouts share what JAX compiled, and most programs run for less time than it takes to make them fast.
+_CACHE = tempfile.TemporaryDirectory(prefix="jko-workflow-")
+JOBS = {"JAX_COMPILATION_CACHE_DIR": _CACHE.name, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 # Two landscapes, two methods and no cells: a run of seconds that touches every rule but the cells'.
 TINY = """
@@ -55,7 +60,7 @@ def snakemake(
     return subprocess.run(
         command(*arguments, more_configs=more_configs),
         cwd=folder,
-        env=os.environ | environment,
+        env=os.environ | JOBS | environment,
         capture_output=True,
         text=True,
     )
@@ -188,7 +193,7 @@ def test_kill_9_in_training_and_resume_end_with_the_same_bytes(tmp_path):
     process = subprocess.Popen(
         command(METRICS),
         cwd=disturbed,
-        env=os.environ,
+        env=os.environ | JOBS,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
