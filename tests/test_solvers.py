@@ -171,6 +171,14 @@ def test_sweeps_that_do_not_settle_are_no_prediction():
     np.testing.assert_allclose(near, mean + (X - mean) / 0.8, rtol=1e-4, atol=1e-4)
 
 
+def test_sweeps_that_go_to_and_fro_are_given_up():
+    """W = |z|^2 / 2 and tau = 1: from x to the mean of the population and back, a billion times if let."""
+    moved = solvers.implicit_euler_step(
+        bowl_and_attraction(0), None, CLOUD, T, jnp.float32(1.0), sweeps=10**9
+    )
+    assert np.isnan(moved).all()
+
+
 def test_sweeps_end_where_the_force_is_not_exact_enough_to_settle_further():
     """A ripple of W too short for a fixed point moves every sweep by some thousandths of the way."""
 

@@ -16,6 +16,8 @@ Scheme = Literal["explicit", "implicit", "flow"]
 
 _NEWTON_STEPS = 25
 _LENGTHS = 6
+# Sweeps of an interaction without a smaller change, after which none will settle.
+_IDLE_SWEEPS = 10
 # Euler steps in a step of the flow.
 _SUBSTEPS = 25
 # Particles whose proximal points are sought together: a block ends with its slowest particle, and a few
@@ -110,7 +112,8 @@ def implicit_euler_step(
     as in the explicit scheme. With an interaction, y is the fixed point of sweeps that take the
     force f = (grad W * rho')(y) of the sweep before and the proximal point of V from x - tau f;
     they contract where tau times the curvature of W * rho' is below 1, and end when the change is a
-    1e-4th of the way, or within a 1e-2th of it where rounding keeps it from falling further.
+    1e-4th of the way, or within a 1e-2th of it where rounding keeps it from falling further, or when it has not fallen
+    in ten sweeps: then they go to and fro for good.
 
     Args:
         key, cloud: as of :func:`euler_step`. t, tau: () time and step; V is taken at t + tau.
@@ -128,19 +131,28 @@ def implicit_euler_step(
     only_interaction = energy._replace(potential=_no_potential)
 
     def sweep(state):
-        y, before, _, count = state
+        y, _, least, idle, count = state
         moved = proximal(cloud + tau * _drifts(only_interaction, y, t))
-        return moved, _norm(moved - y), before, count + 1
+        change = _norm(moved - y)
+        falls = change < 0.9 * least
+        return (
+            moved,
+            change,
+            jnp.where(falls, change, least),
+            jnp.where(falls, 0, idle + 1),
+            count + 1,
+        )
 
     def unsettled(state):
-        y, change, before, count = state
+        y, change, _, idle, count = state
         way = _norm(y - cloud)
         # Proximal points are as exact as an objective in single precision tells them apart.
-        stalled = (change > 0.9 * before) & (change <= 1e-2 * way)
-        return (change > 1e-4 * way) & ~stalled & (count < sweeps)
+        stalled = (idle > 0) & (change <= 1e-2 * way)
+        return (change > 1e-4 * way) & ~stalled & (idle < _IDLE_SWEEPS) & (count < sweeps)
 
-    endless = jnp.asarray(jnp.inf, cloud.dtype)
-    y, change, _, _ = jax.lax.while_loop(unsettled, sweep, (cloud, endless, endless, jnp.int32(0)))
+    endless, none = jnp.asarray(jnp.inf, cloud.dtype), jnp.int32(0)
+    start = (cloud, endless, endless, none, none)
+    y, change, _, _, _ = jax.lax.while_loop(unsettled, sweep, start)
     settled = change <= 1e-2 * _norm(y - cloud)
     return jnp.where(settled, y, jnp.nan) + _noise(energy, key, cloud, tau)
 
