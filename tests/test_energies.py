@@ -123,3 +123,22 @@ def test_an_energy_is_an_argument_of_compiled_functions():
     stronger = jax.tree.map(lambda leaf: 2 * leaf, bowl)
     np.testing.assert_allclose(drift(stronger, x), -6.0 * x, rtol=1e-6)
     assert drift._cache_size() == 1
+
+
+def test_blocks_of_particles_change_nothing(monkeypatch):
+    energy = Energy(static(POTENTIALS["flowers"]), Partial(KERNELS["zigzag_ridge"]))
+    cloud = jax.random.normal(jax.random.key(2), (37, 3))
+    each = jax.vmap(lambda x: energies.drift(energy, x, jnp.zeros(()), cloud))(cloud)
+    for pairs in (1, 5 * 37, 37 * 37):  # one particle, five (and two left over), all
+        monkeypatch.setattr(energies, "_BLOCK_PAIRS", pairs)
+        found = energies.drifts(energy, cloud, jnp.zeros(()))
+        np.testing.assert_allclose(found, each, rtol=1e-5, atol=1e-5)
+
+
+def test_an_interaction_alone_moves_particles_without_the_potential():
+    energy = Energy(static(POTENTIALS["flowers"]), Partial(KERNELS["quadratic"]), 0.3)
+    cloud = jax.random.normal(jax.random.key(3), (9, 2))
+    alone = energies.interaction_alone(energy)
+    found = energies.drifts(alone, cloud, jnp.zeros(()))
+    np.testing.assert_allclose(found, np.mean(cloud, axis=0) - np.asarray(cloud), atol=1e-6)
+    assert alone.beta == 0.3

@@ -8,10 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.tree_util import Partial
 
-from jko import solvers
-from jko.energies import Energy, static
 from jko.kernels import KERNELS
 from jko.potentials import POTENTIALS
 from jko.simulation import simulate, simulate_snapshots
@@ -112,16 +109,6 @@ def test_every_paired_step_is_the_explicit_formula(interaction):
             if interaction is not None:
                 force = force + pair_forces(interaction, x)
             np.testing.assert_allclose(after, before - 0.01 * force, atol=1e-5)
-
-
-def test_blocks_of_particles_change_nothing(monkeypatch):
-    energy = Energy(static(POTENTIALS["flat"]), Partial(KERNELS["zigzag_ridge"]), 0.1)
-    cloud = jax.random.normal(jax.random.key(2), (37, 3))
-    arguments = (energy, jax.random.key(3), cloud, jnp.zeros(()), jnp.asarray(0.01))
-    whole = solvers.euler_step(*arguments)
-    for numbers in (1, 5 * 37 * 3, 37 * 37 * 3):  # one particle, five (and two left over), all
-        monkeypatch.setattr(solvers, "_BLOCK_NUMBERS", numbers)
-        np.testing.assert_allclose(solvers.euler_step(*arguments), whole, rtol=1e-6, atol=1e-6)
 
 
 def test_an_even_interaction_alone_keeps_the_mean_and_a_quadratic_one_shrinks_to_it():

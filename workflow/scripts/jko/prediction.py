@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from jko.energies import Energy, drift
+from jko.energies import Energy, drifts
 from jko.files import atomic_path
 from jko.snapshots import Snapshots
 from jko.solvers import BLOCK_PARTICLES, Scheme, step
@@ -266,6 +266,4 @@ def at_particles(
     return potential, flow
 
 
-@jax.jit
-def _drifts(energy, cloud, t):
-    return jax.lax.map(lambda x: drift(energy, x, t, cloud), cloud, batch_size=256)
+_drifts = jax.jit(drifts)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jko.energies import Energy, drift, noise_scale
+from jko.energies import Energy, drifts, interaction_alone, noise_scale
 
 Scheme = Literal["explicit", "implicit", "flow"]
 
@@ -23,9 +23,6 @@ _SUBSTEPS = 25
 # Particles whose proximal points are sought together: a block ends with its slowest particle, and a few
 # of them take five times as long as the others.
 BLOCK_PARTICLES = 32
-# Numbers in the displacements x - y that an interaction holds at a time; n^2 d may not fit, and a
-# network holds some hundred numbers for each of them.
-_BLOCK_NUMBERS = 2**17
 
 
 def euler_step(energy: Energy, key: Array | None, cloud: Array, t: Array, tau: Array) -> Array:
@@ -40,7 +37,7 @@ def euler_step(energy: Energy, key: Array | None, cloud: Array, t: Array, tau: A
     Returns:
         (n, d) the population at time t + tau.
     """
-    return cloud + tau * _drifts(energy, cloud, t) + _noise(energy, key, cloud, tau)
+    return cloud + tau * drifts(energy, cloud, t) + _noise(energy, key, cloud, tau)
 
 
 def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) -> Array:
@@ -128,11 +125,11 @@ def implicit_euler_step(
 
     if energy.interaction is None:
         return proximal(cloud) + _noise(energy, key, cloud, tau)
-    only_interaction = energy._replace(potential=_no_potential)
+    only_interaction = interaction_alone(energy)
 
     def sweep(state):
         y, _, least, idle, count = state
-        moved = proximal(cloud + tau * _drifts(only_interaction, y, t))
+        moved = proximal(cloud + tau * drifts(only_interaction, y, t))
         change = _norm(moved - y)
         falls = change < 0.9 * least
         return (
@@ -174,22 +171,6 @@ def flow_step(energy: Energy, key: Array | None, cloud: Array, t: Array, tau: Ar
         return euler_step(energy, new, moved, at, short), None
 
     return jax.lax.scan(substep, cloud, jnp.arange(_SUBSTEPS))[0]
-
-
-def _no_potential(x: Array, t: Array) -> Array:
-    return jnp.zeros((), x.dtype)
-
-
-def _drifts(energy: Energy, cloud: Array, t: Array) -> Array:
-    """(n, d) drift of every particle, block by block where particles see each other."""
-
-    def one(x):
-        return drift(energy, x, t, cloud)
-
-    n, d = cloud.shape
-    if energy.interaction is None:
-        return jax.vmap(one)(cloud)
-    return jax.lax.map(one, cloud, batch_size=min(n, max(1, _BLOCK_NUMBERS // (n * d))))
 
 
 def _noise(energy: Energy, key: Array | None, cloud: Array, tau: Array) -> Array:
