@@ -127,3 +127,43 @@ def test_a_single_span_cannot_be_told_from_its_compilation(tmp_path):
     pd.DataFrame([("epoch", 5, 9.0)], columns=costs.SPANS).to_csv(path, sep="\t", index=False)
     with pytest.raises(ValueError, match="one.tsv: 1 span of epochs; two are needed"):
         costs.per_epoch([("mlp", path)])
+
+
+EPOCHS = pd.DataFrame({"method": ["slow", "quick"], "median_s": [6.0, 1.5]})
+
+
+def histories(folder, losses: dict[str, list[list[float]]]) -> dict:
+    """One table for each method: a row of losses for each seed."""
+    found = {}
+    for method, rows in losses.items():
+        table = [(s, e + 1, loss) for s, row in enumerate(rows) for e, loss in enumerate(row)]
+        path = folder / f"{method}.tsv"
+        pd.DataFrame(table, columns=["seed", "epoch", "loss"]).to_csv(path, sep="\t", index=False)
+        found[method] = [path]
+    return found
+
+
+def test_losses_are_compared_epoch_by_epoch_and_seed_by_seed(tmp_path):
+    losses = {"slow": [[3.0, 5.0], [4.0, 2.0]], "quick": [[2.0, 4.0], [4.0, 1.0]]}
+    table = costs.at_equal_epochs(histories(tmp_path, losses), EPOCHS).set_index("method")
+    quick = table.loc["quick"]
+    assert (quick["epochs"], quick["n"], quick["n_failed"]) == (2, 2, 0)
+    assert (quick["loss_mean"], quick["loss_std"]) == (2.5, pytest.approx(3 / 2**0.5))
+    # -1 in both epochs of the one seed, 0 and -1 of the other.
+    assert quick["difference_mean"] == -0.75
+    assert quick["difference_std"] == pytest.approx(0.5 / 2**0.5)
+    assert (quick["epoch_s"], quick["saving"]) == (1.5, 4.0)
+    assert (table.loc["slow", "difference_mean"], table.loc["slow", "saving"]) == (0, 1)
+
+
+def test_a_diverged_seed_is_counted_and_left_out(tmp_path):
+    losses = {"slow": [[3.0, 5.0], [4.0, 2.0]], "quick": [[2.0, 4.0], [4.0, np.nan]]}
+    quick = costs.at_equal_epochs(histories(tmp_path, losses), EPOCHS).iloc[1]
+    assert (quick["n"], quick["n_failed"]) == (1, 1)
+    assert (quick["loss_mean"], quick["difference_mean"]) == (4.0, -1.0)
+
+
+def test_methods_with_other_epochs_cannot_be_compared(tmp_path):
+    losses = {"slow": [[3.0, 5.0]], "quick": [[2.0]]}
+    with pytest.raises(ValueError, match="quick has other seeds or epochs than slow"):
+        costs.at_equal_epochs(histories(tmp_path, losses), EPOCHS)

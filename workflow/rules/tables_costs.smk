@@ -93,6 +93,35 @@ rule table_cost_per_epoch:
         "../scripts/table_cost_per_epoch.py"
 
 
+rule table_outer_loss:
+    input:
+        histories=experiment_files("outer_loss", "history.tsv"),
+        spans=expand(
+            "results/benchmarks/epochs/benchmark_particles-{method}.tsv",
+            method=experiment_methods("outer_loss"),
+        ),
+    output:
+        tsv=report(
+            "results/tables/outer_loss.tsv",
+            caption="../report/table_outer_loss.rst",
+            category="Scaling and cost",
+        ),
+        md="results/tables/outer_loss.md",
+    log:
+        "results/logs/table_outer_loss.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        methods=experiment_methods("outer_loss"),
+        code=code("table_outer_loss"),
+    script:
+        "../scripts/table_outer_loss.py"
+
+
 rule table_lightspeed:
     input:
         metrics=experiment_metrics("lightspeed"),

@@ -130,3 +130,49 @@ def epoch_rows(found: pd.DataFrame, methods: Mapping[str, Mapping]) -> pd.DataFr
         key = {"landscape": "every", "method": row.method, "scheme": methods[row.method]["scheme"]}
         table.append(key | {"metric": "epoch_seconds"} | statistics(pd.Series([row.median_s]), {}))
     return pd.DataFrame(table)
+
+
+def at_equal_epochs(
+    histories: Mapping[str, Sequence[str | Path]], epochs: pd.DataFrame
+) -> pd.DataFrame:
+    """The outer loss of trainings on the same batches, beside what an epoch of each takes.
+
+    Losses of two epochs differ by their batches more than by what was learned between them. Methods that take the same batches
+    in the same order are compared epoch by epoch: ``difference`` is the loss less that of the first method.
+
+    Args:
+        histories: {method: a table for each dataset with the columns seed, epoch and loss}, the first method being the one that the others
+            are compared with. epochs: as :func:`per_epoch` returns it.
+
+    Returns:
+        Columns method; epochs, so many of each seed; loss, of the last of them, and difference, the mean over all, each with its
+        mean and std over datasets and seeds; n and n_failed, those with a loss in every epoch and the others; epoch_s and saving, how many times the
+        seconds of an epoch of the first method are these.
+
+    Raises:
+        ValueError: a method has other seeds or epochs than the first.
+    """
+    tables = {
+        method: pd.concat(
+            [pd.read_csv(path, sep="\t").assign(dataset=i) for i, path in enumerate(paths)]
+        ).pivot(index=["dataset", "seed"], columns="epoch", values="loss")
+        for method, paths in histories.items()
+    }
+    first, *_ = tables
+    seconds = epochs.set_index("method")["median_s"]
+    found = []
+    for method, losses in tables.items():
+        base = tables[first]
+        if not (losses.index.equals(base.index) and losses.columns.equals(base.columns)):
+            raise ValueError(f"{method} has other seeds or epochs than {first}; it needs the same")
+        good = np.isfinite(losses).all(axis=1)
+        last = losses.loc[good].iloc[:, -1]
+        difference = (losses - base).loc[good].mean(axis=1)
+        numbers = {"method": method, "epochs": losses.shape[1]}
+        for name, values in (("loss", last), ("difference", difference)):
+            numbers |= {f"{name}_mean": values.mean(), f"{name}_std": values.std(ddof=1)}
+        numbers |= {"n": int(good.sum()), "n_failed": int((~good).sum())}
+        found.append(
+            numbers | {"epoch_s": seconds[method], "saving": seconds[first] / seconds[method]}
+        )
+    return pd.DataFrame(found)
