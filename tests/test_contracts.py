@@ -46,6 +46,7 @@ ORDER = (
     "quadratics",
     "evidence",
     "weak",
+    "gauss_newton",
     "densities",
     "couplings",
     "curves",

@@ -42,8 +42,9 @@ from sklearn.cluster import KMeans
 
 from jko import weak
 from jko.energies import Energy
-from jko.evidence import LOWEST, Posterior, maximise
+from jko.evidence import LOWEST, Posterior
 from jko.features import degrees, features, gap, monomials
+from jko.gauss_newton import Climb, climb, misfit
 from jko.methods import Fit, Problem
 from jko.pairs import standardise
 from jko.uncertainty import Uncertainty
@@ -60,10 +61,6 @@ _NUGGET = 1e-9
 # Most coefficients of V for each residual: beyond one, what samples see of themselves would be taken off a direction
 # in which there are no data.
 _MOST = 0.5
-# A rise of the evidence that ends the iteration.
-_SETTLED = 0.05
-# A step that makes chi^2 so many times as large, and by more than its mean, is too long.
-_WORSE = 2
 
 
 def potential(params: Mapping, x: Array, t: Array) -> Array:
@@ -199,60 +196,64 @@ def solve(
         return population._replace(kernels=chi), groups_of(candidate.basis, ranges, settings, d)
 
     # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
-    # every candidate.
+    # every candidate. As a start they need not have settled.
     population, group = problem_of(plain)
-    rest = np.zeros(len(group))
-    found, _ = climb(
-        population, tests, weak.noise(population, tests, rest), plain, group, rest, settings
-    )
-    white = weak.noise(population, tests, found.mean)
-    start, path = climb(population, tests, white, plain, group, found.mean, settings)
+    mean = np.zeros(len(group))
+    for _ in range(2):
+        white = weak.noise(population, tests, mean)
+        start = steps_of(plain, population, tests, white, group, mean, settings)
+        mean = start.found.mean
     level, best = 1.0, choose(problem_of, others, tests, white, start, settings, report)
     if best is None:
         # Where no energy carries the data, steps that take them at their word overshoot: as if their noise were what the
         # monomials leave.
-        level = max(level, misfit_of(start, path, white))
+        level = max(level, misfit(start, white))
         report(f"as no candidate has settled, with {level:.3g} times the covariance")
         louder = weak.louder(white, level)
         best = choose(problem_of, others, tests, louder, start, settings, report)
     if best is None:
-        raise np.linalg.LinAlgError("no candidate has settled")
-    best, chosen, steps = best
-    misfit = level * misfit_of(best, steps, white)
-    params = params_of(best, misfit, chosen.basis, change, ranges, units, settings)
+        raise np.linalg.LinAlgError(
+            f"no candidate had settled after {settings['iterations']} iterations"
+        )
+    reached, chosen = best
+    times = level * misfit(reached, white)
+    params = params_of(reached.found, times, chosen.basis, change, ranges, units, settings)
     beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
     report(
-        f"taken: {chosen.name}; misfit {misfit:.2f}{beta if 'entropy' in settings['terms'] else ''}"
+        f"taken: {chosen.name}; misfit {times:.2f}{beta if 'entropy' in settings['terms'] else ''}"
     )
-    return params, "ok", steps
+    return params, "ok", reached.path
+
+
+def steps_of(candidate, population, tests, white, group, coefficients, settings) -> Climb:
+    """The steps of one candidate from the given coefficients on."""
+    scales = candidate.start, candidate.fixed
+    return climb(population, tests, white, group, scales, coefficients, settings["iterations"])
 
 
 def choose(
     problem_of, candidates, tests, white, start, settings, report
-) -> tuple[Posterior, Candidate, list[dict]] | None:
-    """The candidate of the largest evidence that settles, with its posterior and its iterations."""
+) -> tuple[Climb, Candidate] | None:
+    """The candidate of the largest evidence that settles, and where its steps ended."""
     best = None
     for candidate in candidates:
         population, group = problem_of(candidate)
         try:
-            found, path = climb(population, tests, white, candidate, group, start.mean, settings)
+            reached = steps_of(
+                candidate, population, tests, white, group, start.found.mean, settings
+            )
         except np.linalg.LinAlgError as error:
             report(f"{candidate.name}: not solved: {error}")
             continue
+        found, path, settled = reached
         report(
-            f"{candidate.name}: evidence {found.evidence:.2f}, chi^2 "
+            f"{candidate.name}: evidence {found.evidence:.2f}{'' if settled else ', which has not settled'}, chi^2 "
             f"{path[-1]['loss'] * len(white.scale):.1f} of {len(white.scale)} residuals after {len(path)} steps, "
             f"coefficients known, of {' '.join(map(str, np.bincount(group)))}: {' '.join(f'{k:.1f}' for k in found.known)}"
         )
-        if best is None or found.evidence > best[0].evidence:
-            best = found, candidate, path
+        if settled and (best is None or found.evidence > best[0].found.evidence):
+            best = reached, candidate
     return best
-
-
-def misfit_of(found: Posterior, path: list[dict], white: weak.Noise) -> float:
-    """chi^2 over what noise alone would leave of it."""
-    free = weak.expected_square(white) - np.sum(found.known)
-    return path[-1]["loss"] * len(white.scale) / free
 
 
 def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, list[dict]]:
@@ -325,37 +326,6 @@ def population_of(clouds, pulls, tau, basis, change, settings) -> weak.Populatio
     if pulls is not None:
         fields = [np.concatenate(pair, axis=1) for pair in zip(fields, pulls, strict=True)]
     return weak.Population(clouds, tau / np.mean(tau), fields, "entropy" in settings["terms"])
-
-
-def climb(
-    population, tests, white, candidate, group, coefficients, settings
-) -> tuple[Posterior, list[dict]]:
-    """Gauss and Newton's steps with the scales of the largest evidence at each, until it rises no more.
-
-    Raises:
-        LinAlgError: not so within ``iterations``, or residuals that are no numbers.
-    """
-    before, log_variance, found, path = coefficients, candidate.start, None, []
-    own = weak.own_score(population, tests, white, coefficients)
-    for _ in range(settings["iterations"]):
-        normal = weak.normal_equations(population, tests, white, coefficients, own)
-        loss = normal.residual / len(white.scale)
-        if found is None and not np.isfinite(loss):
-            raise np.linalg.LinAlgError("the residuals of the train particles are not finite")
-        if found is not None and not loss < _WORSE * path[-1]["loss"] + 1:
-            # Too far for what was linear at the last place: half of the way.
-            coefficients = (before + coefficients) / 2
-            continue
-        last, found = found, maximise(
-            normal.gram, normal.moment, normal.square, group, log_variance, candidate.fixed
-        )
-        before, coefficients, log_variance = coefficients, found.mean, found.log_variance
-        path.append({"loss": loss, "evidence": found.evidence})
-        if last is not None and abs(found.evidence - last.evidence) < _SETTLED:
-            return found, path
-    raise np.linalg.LinAlgError(
-        f"the evidence had not settled after {settings['iterations']} iterations"
-    )
 
 
 def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
