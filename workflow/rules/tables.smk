@@ -26,7 +26,7 @@ rule table_embryoid:
     log:
         "results/logs/table_{table}.log",
     wildcard_constraints:
-        table="embryoid|embryoid_static|ijkonet_table1",
+        table="embryoid|embryoid_static|embryoid_interaction|ijkonet_table1",
     conda:
         "../../envs/jko.yaml"
     threads: 1
