@@ -279,6 +279,31 @@ def test_beta_is_found_where_edges_blur():
     assert (fit.params["beta_deviation"] < 0.02).all()
 
 
+FULL = SETTINGS | {"terms": ["potential", "interaction", "entropy"]}
+
+
+def test_an_interaction_is_found_where_there_is_one():
+    """Attraction by -2.2 exp(-|z|^2) in a ring-shaped valley: over the distances that matter its mean pull is that of W."""
+    initial = {"law": "normal", "mean": 0.7, "std": 0.5}
+    changes = {"tau": 0.05, "substeps": 5, "steps": 8, "n_train": 600, "seeds": [0]}
+    data = simulated(
+        "cell_ring", 0.1, interaction="gaussian_attraction", initial=initial, **changes
+    )
+    fit = weak_form.fit(Problem(data), FULL, silent)
+    energy = weak_form.energy(jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), fit.params), FULL)
+    r = jnp.linspace(0.4, 1.2, 9)
+    pull = jax.vmap(lambda a: jax.grad(energy.interaction)(jnp.stack([a, 0 * a]))[0])(r)
+    assert np.mean(pull) == pytest.approx(np.mean(4.4 * r * np.exp(-(r**2))), rel=0.25)
+
+
+def test_an_interaction_that_the_data_do_not_ask_for_is_left_out():
+    lines = []
+    data = simulated("styblinski_tang", n_train=500, seeds=[0])
+    fit = weak_form.fit(Problem(data), FULL, lines.append)
+    assert "no W" in lines[-1]
+    np.testing.assert_allclose(fit.params["omega"], 0, atol=1e-9)
+
+
 def test_the_misfit_tells_waves_that_the_test_functions_do_not_see():
     smooth, waves = (simulated(name, n_train=1500) for name in ("styblinski_tang", "bohachevsky"))
     seen, hidden = (

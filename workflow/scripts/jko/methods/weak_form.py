@@ -11,7 +11,9 @@ coefficients have a Gaussian prior, with one variance for the monomials, one for
 the particles, so that one variance means as much for each of them, wherever the origin is. That of beta is wide, and
 where beta is learned that of the monomials up to degree 2 as well: both move the spread of the population, and
 what a prior holds back of the one would go to the other. The candidates for the width of the bumps share one set of
-test functions and one covariance, so that their evidence tells which one the data want.
+test functions and one covariance, so that their evidence tells which one the data want. Where W is learned, each stands there
+a second time without it: beside a V, a W that the data do not ask for would be made of their noise (see :mod:`jko.weak`), and the evidence
+of the smaller energy is then the larger one.
 
 Test functions are the monomials, and bumps around the centres of clusters of the train particles, narrow and wide ones in
 turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Monomials and bumps are each at most a share
@@ -30,6 +32,7 @@ coefficients of each group the data determine.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import NamedTuple
 
 import jax
@@ -280,16 +283,22 @@ def ranges_of(settings: Mapping) -> np.ndarray:
 
 
 def candidates(factors, points, settings) -> list[Candidate]:
-    """The monomials alone, and with bumps of every width."""
+    """The monomials alone, and with bumps of every width; these also without W, where it is learned."""
     wide, large, small = (2 * np.log(size) for size in (_WIDE, _LARGE, _SMALL))
-    found, interaction = [], [small] * ("interaction" in settings["terms"])
-    for i, width in enumerate([settings["bump_widths"][0], *settings["bump_widths"]]):
+    interactions = [("", [small]), (", no W", [LOWEST])]
+    if "interaction" not in settings["terms"]:
+        interactions = [("", [])]
+
+    def candidate(name, width, scales):
         basis = {"monomials": factors, "centers": points, "sigma": width * gap(points)}
-        scales = [wide, small, small] if i else [wide, large, LOWEST]
-        start = np.array(scales + interaction)
-        fixed = (start == LOWEST) | (start == wide)
-        name = f"bumps of sigma {basis['sigma']:.4g}" if i else "monomials alone"
-        found.append(Candidate(name, basis, start, fixed))
+        start = np.array(scales)
+        return Candidate(name, basis, start, (start == LOWEST) | (start == wide))
+
+    first = [wide, large, LOWEST, *interactions[0][1]]
+    found = [candidate("monomials alone", settings["bump_widths"][0], first)]
+    for (note, scale), width in product(interactions, settings["bump_widths"]):
+        name = f"bumps of sigma {width * gap(points):.4g}{note}"
+        found.append(candidate(name, width, [wide, small, small, *scale]))
     return found
 
 
