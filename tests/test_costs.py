@@ -163,6 +163,12 @@ def test_a_diverged_seed_is_counted_and_left_out(tmp_path):
     assert (quick["loss_mean"], quick["difference_mean"]) == (4.0, -1.0)
 
 
+def test_a_seed_that_the_first_method_lost_has_a_loss_and_no_difference(tmp_path):
+    losses = {"slow": [[3.0, 5.0], [4.0, np.nan]], "quick": [[2.0, 4.0], [9.0, 6.0]]}
+    quick = costs.at_equal_epochs(histories(tmp_path, losses), EPOCHS).iloc[1]
+    assert (quick["n"], quick["loss_mean"], quick["difference_mean"]) == (2, 5.0, -1.0)
+
+
 def test_methods_with_other_epochs_cannot_be_compared(tmp_path):
     losses = {"slow": [[3.0, 5.0]], "quick": [[2.0]]}
     with pytest.raises(ValueError, match="quick has other seeds or epochs than slow"):

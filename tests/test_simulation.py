@@ -46,7 +46,7 @@ def pair_forces(name: str, x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("pairing", ["paired", "unpaired"])
 def test_ornstein_uhlenbeck_mean_and_variance(pairing):
-    n, tau, steps, beta, mean0, std0 = 5_000, 0.02, 50, 0.5, 3.0, 0.3
+    n, tau, steps, beta, mean0, std0 = 20_000, 0.02, 25, 0.5, 3.0, 0.3
     clouds = simulate(
         jax.random.key(0),
         quadratic_at_one,

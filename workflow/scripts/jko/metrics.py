@@ -116,8 +116,7 @@ def l2_uvp(
 
 @jax.jit
 def _interaction_gap(energy: Energy, truth: Energy, cloud: Array) -> Array:
-    forces = (drifts(interaction_alone(one), cloud, jnp.zeros(())) for one in (energy, truth))
-    found, true = forces
+    found, true = (drifts(interaction_alone(one), cloud, jnp.zeros(())) for one in (energy, truth))
     return jnp.mean(jnp.sum((found - true) ** 2, axis=1))
 
 

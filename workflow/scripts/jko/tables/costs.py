@@ -167,7 +167,8 @@ def at_equal_epochs(
             raise ValueError(f"{method} has other seeds or epochs than {first}; it needs the same")
         good = np.isfinite(losses).all(axis=1)
         last = losses.loc[good].iloc[:, -1]
-        difference = (losses - base).loc[good].mean(axis=1)
+        # Of a seed that the first method lost, there is none.
+        difference = (losses - base).loc[good].mean(axis=1, skipna=False)
         numbers = {"method": method, "epochs": losses.shape[1]}
         for name, values in (("loss", last), ("difference", difference)):
             numbers |= {f"{name}_mean": values.mean(), f"{name}_std": values.std(ddof=1)}
