@@ -474,6 +474,17 @@ def test_a_term_stands_at_its_median_beside_its_beta_with_its_quartiles():
     assert [0.0, 0.1, 0.2] in heights
 
 
+def test_a_reference_that_is_nowhere_drawn_is_not_in_the_legend():
+    def labels(summary):
+        legend = terms.by_beta(summary, METHODS).legends[0]
+        return {text.get_text() for text in legend.get_texts()}
+
+    summary, even = term_summary(), "even part of W"
+    assert even in labels(summary)
+    none = summary["median"].where(summary["method"] != "even_oracle", 0.0)
+    assert labels(summary) - labels(summary.assign(median=none)) == {even}
+
+
 def test_scaling_lines_are_medians_of_the_landscapes_for_each_number_of_particles():
     axes = FIGURES["scaling"]().axes
     error, seconds = axes[0], axes[6]

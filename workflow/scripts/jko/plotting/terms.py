@@ -53,7 +53,7 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
     head = 0.3 + 0.14 * -(-len(labels) // columns)  # inches
     figure = Figure(figsize=(PAGE, head + 3.4), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
-    failed = False
+    failed, shown = False, {GREY}
     for axis, (metric, label, ticks, logarithmic) in zip(axes.flat, _PANELS, strict=True):
         rows = summary[summary["metric"] == metric]
         if logarithmic:
@@ -63,7 +63,8 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
         failed = _dots(axis, rows, betas, look, metric == "beta_hat") or failed
         for name, colour in ticks.items():
             of_reference = rows[rows["method"] == name].set_index("beta").reindex(betas)
-            _ticks(axis, of_reference["median"].to_numpy(), colour)
+            if _ticks(axis, of_reference["median"].to_numpy(), colour):
+                shown.add(colour)
         if metric == "beta_hat":
             _ticks(axis, np.asarray(betas), GREY)
         elif metric == "w1_ratio":
@@ -77,18 +78,21 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
         axis.set_xlabel("true beta (length² / time)")
     handles = [Line2D([], [], label=name, ls="", **style) for name, style in look.items()]
     for colour, text in ((BLACK, labels[-4]), (ORANGE, labels[-3]), (GREY, "true beta")):
-        handles.append(Line2D([], [], color=colour, lw=1.2, label=text))
+        if colour in shown:
+            handles.append(Line2D([], [], color=colour, lw=1.2, label=text))
     if failed:
         handles.append(Line2D([], [], color=BLACK, ls="", marker="x", label=labels[-1]))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
 
 
-def _ticks(axis: Axes, heights: np.ndarray, colour: str) -> None:
+def _ticks(axis: Axes, heights: np.ndarray, colour: str) -> bool:
+    """A line at each height that has a place; true where there is one."""
     # Those of a reference that is zero but for rounding have no place on a logarithmic axis.
     shown = np.where((heights > _ROUNDING) | (axis.get_yscale() == "linear"), heights, np.nan)
     place = np.arange(len(heights))
     axis.hlines(shown, place - 0.42, place + 0.42, colors=colour, lw=1.2)
+    return bool(np.isfinite(shown).any())
 
 
 def _dots(
