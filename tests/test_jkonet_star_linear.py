@@ -324,7 +324,7 @@ def test_fifty_dimensions_stay_usable():
     data, coupling = followed(lambda x, k: x - tau * x, d=50, n=60, steps=1, tau=tau)
     settings = settings_of("jkonet_star_linear", scheme="explicit", bump_widths=[16], ridges=[1e-4])
     fitted = fit(Problem(data, coupling), settings)
-    assert fitted.params["potential"]["basis"]["monomials"].shape == (1, 1325, 2)
+    assert fitted.params["potential"]["basis"]["monomials"].shape == (1, 1325 + 2 * 50, 4)
     energy = energies_of(fitted, settings)[0]
 
     def truth(x):

@@ -129,6 +129,33 @@ use rule table_potentials as table_weak_form with:
         code=code("table_errors"),
 
 
+use rule table_potentials as table_dimensions with:
+    input:
+        metrics=experiment_metrics("dimensions"),
+    output:
+        tsv=report(
+            "results/tables/dimensions.tsv",
+            caption="../report/table_dimensions.rst",
+            category="Simulated landscapes",
+        ),
+        md="results/tables/dimensions.md",
+    log:
+        "results/logs/table_dimensions.log",
+    params:
+        datasets=experiment_columns(
+            "dimensions", landscape="potential", dimension="dimension", n_train="n_train"
+        ),
+        metrics=["w1", "l2_uvp", "misfit"],
+        methods=experiment_method_settings("dimensions"),
+        references=REFERENCES,
+        layout={
+            "index": ["method", "scheme"],
+            "columns": ["dimension", "n_train"],
+            "by": ["landscape"],
+        },
+        code=code("table_errors"),
+
+
 use rule table_potentials as table_ijkonet_fig2 with:
     input:
         metrics=experiment_metrics("ijkonet_fig2"),

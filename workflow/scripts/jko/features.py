@@ -4,8 +4,10 @@ V's features phi, for coordinates of order one at any d:
 
 - monomials of total degree 1 to ``degree``. The paper (jkonet_star appendix C.6) takes powers per
   coordinate on a grid; a total degree keeps the mixed terms and needs (d + degree choose degree) - 1
-  features: 14 at d = 2 and 125 at d = 5 for degree 4. Where that exceeds ``most`` the degree
-  is lowered until it fits (at d = 50: degree 2, 1325 features).
+  features: 14 at d = 2 and 125 at d = 5 for degree 4. Where that exceeds ``most`` the total degree
+  is lowered until it fits, and powers of single coordinates up to ``degree`` follow as long as
+  they fit: at d = 50 1325 of degree 2, and x_i^3 and x_i^4. What a potential does along one coordinate, a sum
+  over coordinates needs d features for.
 - Gaussian bumps exp(-|x - c|^2 / sigma) around train points. The paper's grid of 10 points per dimension
   has 10^d of them; centres drawn from the data lie where V is asked for at any d. sigma is
   ``bump_width`` in units of the mean squared distance from a centre to the nearest other one.
@@ -46,15 +48,22 @@ _BLOCK = 256
 
 
 def monomials(d: int, degree: int, most: int) -> np.ndarray:
-    """(p, degree) factors of every monomial of total degree 1..degree;
+    """(p, degree) factors of every monomial of total degree 1..low, and of x_i^a for low < a <= degree;
     index d stands for the factor 1.
 
-    The degree is lowered until there are at most ``most`` monomials, but never below 1.
+    low is the largest total degree up to ``degree`` with at most ``most`` monomials, but never below 1; of the
+    powers of single coordinates there are as many degrees as fit.
     """
-    while degree > 1 and comb(d + degree, degree) - 1 > most:
-        degree -= 1
-    rows = combinations_with_replacement(range(d + 1), degree)
-    return np.array([row for row in rows if row[0] < d], dtype=np.int32)
+    low = degree
+    while low > 1 and comb(d + low, low) - 1 > most:
+        low -= 1
+    rows = [row for row in combinations_with_replacement(range(d + 1), low) if row[0] < d]
+    for power in range(low + 1, degree + 1):
+        if len(rows) + d > most:
+            break
+        rows += [(i,) * power for i in range(d)]
+    width = max(map(len, rows))
+    return np.array([(*row, *[d] * (width - len(row))) for row in rows], dtype=np.int32)
 
 
 def degrees(factors: np.ndarray, d: int) -> np.ndarray:

@@ -63,6 +63,9 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 # Share of a test function's variance that is added to it, so that bumps which overlap stay apart in float64.
 _NUGGET = 1e-6
+# Most numbers of a block of slopes: a larger array is one that the system has to clear each time, which takes longer than
+# to fill it.
+_BLOCK = 2**21
 # How far below zero s may go, as a share of the narrowest bump's sigma: it stays above -sigma / 4.
 _SHARPEST = 1 / 16
 
@@ -72,7 +75,7 @@ class Population(NamedTuple):
 
     Attributes:
         clouds: K of (n_k, d). tau: (K-1,).
-        fields: K-1 of (n_k, p, d), grad of the first variation at each particle for each coefficient.
+        fields: K-1 of (n_k, d, p), grad of the first variation at each particle for each coefficient.
         entropy: whether a last coefficient, beta, follows the p; coefficients are p or p + 1.
         kernels: chi, z (d,) -> (q,), whose mean slopes are the last q of the fields; None without an interaction.
     """
@@ -106,17 +109,36 @@ def smoothed(basis: Mapping, s: Array, z: Array) -> Array:
 
     s may be negative, above -sigma / 4.
     """
-    d, degree = z.size, basis["monomials"].shape[1]
-    axes = jnp.arange(d, dtype=basis["monomials"].dtype)
-    heat = [jnp.ones_like(z), z]
-    for a in range(1, degree):
-        heat.append(z * heat[a] + 2 * s * a * heat[a - 1])
-    powers = jnp.sum(basis["monomials"][:, :, None] == axes[None, None, :], axis=1)  # (p, d)
-    polynomials = jnp.prod(jnp.stack(heat)[powers, axes[None, :]], axis=1)
-    sigma = basis["sigma"] + 4 * s
-    distances = jnp.sum((z[None, :] - basis["centers"]) ** 2, axis=1)
-    bumps = (basis["sigma"] / sigma) ** (d / 2) * jnp.exp(-distances / sigma)
-    return jnp.concatenate([polynomials, bumps])
+    power, place = _factors(basis["monomials"], z.size)
+    powers = jax.vmap(_power, in_axes=(0, None, 0))(power, s, z[place])
+    return jnp.concatenate([powers, _of_bumps(_bump, basis, s, z)])
+
+
+def _factors(monomials, d):
+    """Of every monomial the power and the coordinate of each of its factors: (p, width) both."""
+    # One that stands more than once in its row has its power at the first place, and 0 at the others.
+    same = monomials[:, :, None] == monomials[:, None, :]
+    first = ~jnp.any(jnp.tril(same, -1), axis=2) & (monomials < d)
+    return jnp.where(first, jnp.sum(same, axis=2), 0), jnp.minimum(monomials, d - 1)
+
+
+def _power(power, s, y):
+    """Product of the heat polynomials of y (width,), of the degrees in ``power``."""
+    heat = [jnp.ones_like(y), y]
+    for a in range(1, len(y)):
+        heat.append(y * heat[a] + 2 * s * a * heat[a - 1])
+    return jnp.prod(jnp.take_along_axis(jnp.stack(heat), power[None, :], axis=0))
+
+
+def _bump(sigma, s, center, z):
+    wide = sigma + 4 * s
+    return (sigma / wide) ** (z.size / 2) * jnp.exp(-jnp.sum((z - center) ** 2) / wide)
+
+
+def _of_bumps(function, basis, s, z):
+    """A function with the arguments of :func:`_bump` for every bump."""
+    sigma = jnp.broadcast_to(basis["sigma"], len(basis["centers"]))
+    return jax.vmap(function, in_axes=(0, None, 0, None))(sigma, s, basis["centers"], z)
 
 
 @jax.jit
@@ -126,7 +148,18 @@ def _values(basis, s, points):
 
 @jax.jit
 def _gradients(basis, s, points):
-    return jax.vmap(jax.jacfwd(smoothed, argnums=2), in_axes=(None, None, 0))(basis, s, points)
+    # Backwards for each function, where d derivatives forwards would take d times as long.
+    by_factor = jax.vmap(jax.grad(_power, argnums=2), in_axes=(0, None, 0))
+
+    def one(z):
+        power, place = _factors(basis["monomials"], z.size)
+        row = jnp.arange(len(power))[:, None]
+        powers = jnp.zeros((z.size, len(power))).at[place, row].add(by_factor(power, s, z[place]))
+        bumps = _of_bumps(jax.grad(_bump, argnums=3), basis, s, z)
+        # One row for each particle and coordinate: no product with them has to copy them.
+        return jnp.concatenate([powers, bumps.T], axis=1)
+
+    return jax.vmap(one)(points)
 
 
 @jax.jit
@@ -142,7 +175,7 @@ def values(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
 
 
 def gradients(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
-    """grad phi_s at the particles of a cloud (n, d): (n, m, d), float64."""
+    """grad phi_s at the particles of a cloud (n, d): (n, d, m), float64."""
     with jax.enable_x64(True):
         return np.asarray(_gradients(basis, np.float64(s), cloud))
 
@@ -219,9 +252,8 @@ def _covariance(left, right):
 
 def moved(population: Population, k: int, coefficients: np.ndarray) -> np.ndarray:
     """T x of every particle of snapshot k: (n_k, d)."""
-    theta = coefficients[: population.fields[k].shape[1]]
-    drop = np.tensordot(population.fields[k], theta, axes=(1, 0))
-    return population.clouds[k] - population.tau[k] * drop
+    field = population.fields[k]
+    return population.clouds[k] - population.tau[k] * (field @ coefficients[: field.shape[2]])
 
 
 def bounded_beta(population: Population, tests: Mapping, coefficients: np.ndarray) -> float:
@@ -249,14 +281,17 @@ def own_score(
     for k, tau in enumerate(population.tau):
         n, field = len(population.clouds[k]), population.fields[k]
         there = moved(population, k, coefficients)
-        phi, slope = (of(tests, there, tau * beta) for of in (values, gradients))
+        phi = values(tests, there, tau * beta)
         here = slice(k * m, (k + 1) * m)
         seen = (phi.mean(axis=0) - phi) @ white.inverse[here, here]
         if k:
             seen = seen + white.values[k] @ white.inverse[here, slice((k - 1) * m, k * m)].T
-        pull = np.einsum("nm,nmd->nd", seen, slope)
-        share = -tau * np.tensordot(pull, field, axes=((0, 1), (0, 2)))
+        share = np.zeros(field.shape[2])
+        for rows, slope in _slopes(tests, there, tau * beta):
+            pull = np.matmul(slope, seen[rows, :, None]).ravel()  # (rows d,)
+            share -= tau * pull @ field[rows].reshape(len(pull), -1)
         if population.kernels is not None:
+            slope = gradients(tests, there, tau * beta)
             as_partner = partner_score(population.kernels, population.clouds[k], slope, seen)
             share[len(share) - len(as_partner) :] -= tau * as_partner
         if population.entropy:
@@ -282,10 +317,12 @@ def normal_equations(
     jacobian, residual = [], []
     for k, tau in enumerate(population.tau):
         field, there = population.fields[k], moved(population, k, coefficients)
-        phi, slope = (of(tests, there, tau * beta) for of in (values, gradients))
-        n, p, d = field.shape
-        by_point = slope.transpose(0, 2, 1).reshape(n * d, -1)
-        columns = [-tau / n * by_point.T @ field.transpose(0, 2, 1).reshape(n * d, p)]
+        phi = values(tests, there, tau * beta)
+        product = np.zeros((phi.shape[1], field.shape[2]))
+        for rows, slope in _slopes(tests, there, tau * beta):
+            by_place = slope.reshape(-1, len(product))
+            product += by_place.T @ field[rows].reshape(len(by_place), -1)
+        columns = [-tau / len(there) * product]
         if population.entropy:
             spread = laplacians(tests, there, tau * beta).mean(axis=0)
             columns.append(tau * spread[:, None])
@@ -300,8 +337,16 @@ def normal_equations(
     return Normal(gram, moment, float(square), float(r @ r))
 
 
+def _slopes(tests, cloud, s):
+    """Rows of a cloud, some at a time, with the slopes of the test functions there."""
+    m = len(tests["monomials"]) + len(tests["centers"])
+    for rows in np.array_split(np.arange(len(cloud)), -(-cloud.size * m // _BLOCK)):
+        rows = slice(rows[0], rows[-1] + 1)
+        yield rows, gradients(tests, cloud[rows], s)
+
+
 def mean_gradients(kernels: Partial, cloud: np.ndarray) -> np.ndarray:
-    """Mean over the other particles y of a cloud (n, d) of grad chi(x - y), for each x: (n, q, d), float64.
+    """Mean over the other particles y of a cloud (n, d) of grad chi(x - y), for each x: (n, d, q), float64.
 
     Args:
         kernels: chi, z (d,) -> (q,), even in z.
@@ -315,7 +360,7 @@ def _mean_gradients(kernels, cloud):
     def one(x):
         # The particle itself adds nothing: an even kernel has no slope at zero.
         pulls = jax.vmap(jax.jacfwd(kernels))(x[None, :] - cloud)  # (n, q, d)
-        return jnp.sum(pulls, axis=0) / (len(cloud) - 1)
+        return jnp.sum(pulls, axis=0).T / (len(cloud) - 1)
 
     return jax.lax.map(one, cloud)
 
@@ -326,7 +371,7 @@ def partner_score(
     """sum_j v_j . sum_i grad phi(x_i) . grad chi(x_i - x_j) / (n - 1) over the particles of a cloud (n, d): (q,).
 
     Args:
-        slope: (n, m, d) grad phi. seen: (n, m) v.
+        slope: (n, d, m) grad phi. seen: (n, m) v.
     """
     with jax.enable_x64(True):
         return np.asarray(_partner_score(kernels, *map(jnp.asarray, (cloud, slope, seen))))
@@ -337,7 +382,7 @@ def _partner_score(kernels, cloud, slope, seen):
     def add(total, row):
         x, slope_there = row
         pulls = jax.vmap(jax.jacfwd(kernels))(x[None, :] - cloud)  # (n, q, d)
-        return total + jnp.einsum("jqd,jd->q", pulls, seen @ slope_there), None
+        return total + jnp.einsum("jqd,jd->q", pulls, seen @ slope_there.T), None
 
     start = jnp.zeros(jax.eval_shape(kernels, cloud[0]).shape)
     return jax.lax.scan(add, start, (cloud, slope))[0] / (len(cloud) - 1)

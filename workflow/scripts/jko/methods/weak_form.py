@@ -16,8 +16,10 @@ a second time without it: beside a V, a W that the data do not ask for would be 
 of the smaller energy is then the larger one.
 
 Test functions are the monomials, and bumps around the centres of clusters of the train particles, narrow and wide ones in
-turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Monomials and bumps are each at most a share
-of the smallest snapshot, as their covariance comes from it. V has more bumps than that, since what V cannot carry would count as known. The posterior
+turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Together they are at most a share
+of the smallest snapshot, as their covariance comes from it. In many dimensions bumps say little, and powers of single
+coordinates go on to the whole degree where products of coordinates no longer fit: a sum over coordinates is
+found in 50 dimensions. V has more bumps than the test functions, since what V cannot carry would count as known. The posterior
 covariance of theta stands beside its mean: see :func:`uncertainty`.
 
 chi^2 of the residuals over what it is in the mean if V, W and beta can be the true ones, N less the coefficients that the
@@ -137,11 +139,11 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     seeds = range(len(snapshots.seed))
     sizes = [len(cloud) for s in seeds for cloud in snapshots.clouds(s, "train")]
     # As many functions for every seed, so that the seeds' parameters stack.
-    share = int(settings["largest_share"] * min(sizes))
-    factors = monomials(
-        snapshots.dimension, settings["degree"], min(settings["max_polynomials"], share)
-    )
-    tests = max(2, min(settings["centers"], share))
+    room, degree = int(settings["largest_share"] * min(sizes)), settings["degree"]
+    # A sum over coordinates has `degree` powers of each.
+    most = max(settings["max_polynomials"], degree * snapshots.dimension)
+    factors = monomials(snapshots.dimension, degree, min(most, room - 2))
+    tests = max(2, min(settings["centers"], room - len(factors)))
     residuals = len(snapshots.tau) * (tests + len(factors))
     trials = max(2, min(settings["trial_centers"], int(_MOST * residuals) - len(factors)))
     counts = tests, trials
@@ -318,8 +320,8 @@ def orthonormal(basis: Mapping, clouds: list[np.ndarray]) -> np.ndarray:
         LinAlgError: the slopes of the monomials are no finite numbers at the particles.
     """
     p = len(basis["monomials"])
-    slopes = np.concatenate([weak.gradients(basis, cloud)[:, :p] for cloud in clouds[:-1]])
-    gram = np.tensordot(slopes, slopes, axes=((0, 2), (0, 2))) / len(slopes)
+    slopes = [weak.gradients(basis, cloud)[:, :, :p].reshape(-1, p) for cloud in clouds[:-1]]
+    gram = sum(part.T @ part for part in slopes) / sum(map(len, clouds[:-1]))
     if not np.isfinite(gram).all():
         raise np.linalg.LinAlgError("the monomials have no finite slopes at the train particles")
     gram[np.diag_indices(p)] *= 1 + _NUGGET
@@ -331,9 +333,10 @@ def population_of(clouds, pulls, tau, basis, change, settings) -> weak.Populatio
     p, fields = len(change), []
     for cloud in clouds[:-1]:
         slope = weak.gradients(basis, cloud)
-        fields.append(np.concatenate([np.matmul(change.T, slope[:, :p]), slope[:, p:]], axis=1))
+        whole = slope[:, :, :p].reshape(-1, p) @ change
+        fields.append(np.concatenate([whole.reshape(*cloud.shape, p), slope[:, :, p:]], axis=2))
     if pulls is not None:
-        fields = [np.concatenate(pair, axis=1) for pair in zip(fields, pulls, strict=True)]
+        fields = [np.concatenate(pair, axis=2) for pair in zip(fields, pulls, strict=True)]
     return weak.Population(clouds, tau / np.mean(tau), fields, "entropy" in settings["terms"])
 
 
