@@ -170,7 +170,8 @@ def quadratic(bases: Mapping, means: Mapping | None, rows: Rows) -> Quadratic:
     """The loss of some pairs, in float64, block by block so that d = 50 fits into memory."""
     n, d = rows.pairs.x.shape
     count = sum(sizes_of(bases).values()) + (rows.score is not None)
-    block = max(16, min(1024, 2**24 // (count * d), n))
+    # A larger array is one that the system has to clear anew for every block.
+    block = max(16, min(1024, 2**20 // (count * d), n))
     with jax.enable_x64(True):
         total = None
         for start in range(0, n, block):
