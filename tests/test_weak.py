@@ -54,6 +54,21 @@ def test_without_smoothing_the_test_functions_are_the_features():
     np.testing.assert_allclose(weak.laplacians(basis(), cloud), trace, atol=1e-12)
 
 
+@pytest.mark.parametrize(("degree", "most"), [(1, 20), (4, 20), (4, 100)])
+@pytest.mark.parametrize("s", [0.0, 0.2])
+def test_slopes_are_the_derivatives_of_the_smoothed_functions(degree, most, s):
+    """Of powers of one coordinate beside products, at a point with a coordinate 0."""
+    rng = np.random.default_rng(2)
+    mixed = {"monomials": monomials(3, degree, most), "centers": rng.normal(size=(2, 3))}
+    mixed["sigma"] = np.array([1.5, 4.0])
+    cloud = rng.normal(size=(4, 3)) * [1, 1, 0]
+    with jax.enable_x64(True):
+        slopes = jax.vmap(jax.jacrev(weak.smoothed, argnums=2), in_axes=(None, None, 0))
+        expected = np.asarray(slopes(mixed, np.float64(s), cloud))
+    found = weak.gradients(mixed, cloud, s)
+    np.testing.assert_allclose(found, expected.transpose(0, 2, 1), atol=1e-12)
+
+
 def test_smoothing_is_the_mean_over_normal_noise():
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     weights = weights / weights.sum()
@@ -72,7 +87,7 @@ def test_the_noise_of_a_moved_population_is_that_of_its_residuals():
     """Over many draws, for a shift of one width and noise, where the particles at rest would not do."""
     rng = np.random.default_rng(5)
     small, s = {"monomials": monomials(2, 1, 30), "centers": np.zeros((1, 2)), "sigma": 2.0}, 0.1
-    field = np.broadcast_to([[[-1.0, 0.0]]], (200, 1, 2))
+    field = np.broadcast_to([[[-1.0], [0.0]]], (200, 2, 1))
     coefficients = np.array([1.0, s])
 
     def draw():
@@ -90,7 +105,9 @@ def test_the_noise_of_a_moved_population_is_that_of_its_residuals():
             ]
         )
 
-    observed = np.cov(np.stack([residual(draw()) for _ in range(2000)]).T)
+    drawn = np.stack([residual(draw()) for _ in range(2000)])
+    observed = np.cov(drawn.T)
+    assert np.abs(drawn.mean(axis=0) / np.sqrt(np.diag(observed))).max() < 5 / np.sqrt(2000)
     people = draw()
     found = np.linalg.inv(weak.noise(people, small, coefficients).inverse)
     still = np.linalg.inv(weak.noise(people, small, np.zeros(2)).inverse)

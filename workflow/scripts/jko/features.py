@@ -6,8 +6,7 @@ V's features phi, for coordinates of order one at any d:
   coordinate on a grid; a total degree keeps the mixed terms and needs (d + degree choose degree) - 1
   features: 14 at d = 2 and 125 at d = 5 for degree 4. Where that exceeds ``most`` the total degree
   is lowered until it fits, and powers of single coordinates up to ``degree`` follow as long as
-  they fit: at d = 50 1325 of degree 2, and x_i^3 and x_i^4. What a potential does along one coordinate, a sum
-  over coordinates needs d features for.
+  they fit, d of each: at d = 50 1325 of degree 2, and x_i^3 and x_i^4, which carry a sum over coordinates.
 - Gaussian bumps exp(-|x - c|^2 / sigma) around train points. The paper's grid of 10 points per dimension
   has 10^d of them; centres drawn from the data lie where V is asked for at any d. sigma is
   ``bump_width`` in units of the mean squared distance from a centre to the nearest other one.
@@ -48,8 +47,8 @@ _BLOCK = 256
 
 
 def monomials(d: int, degree: int, most: int) -> np.ndarray:
-    """(p, degree) factors of every monomial of total degree 1..low, and of x_i^a for low < a <= degree;
-    index d stands for the factor 1.
+    """(p, width) factors of every monomial of total degree 1..low, and of x_i^a for the degrees a above that fit;
+    index d stands for the factor 1, width is the largest degree.
 
     low is the largest total degree up to ``degree`` with at most ``most`` monomials, but never below 1; of the
     powers of single coordinates there are as many degrees as fit.
@@ -99,7 +98,7 @@ def potential_basis(
 
 def features(basis: Mapping, z: Array) -> Array:
     """phi(z): (m,) for z (d,)."""
-    factors = jnp.append(z, jnp.ones((), z.dtype))[basis["monomials"]]  # (p, degree)
+    factors = jnp.append(z, jnp.ones((), z.dtype))[basis["monomials"]]  # (p, width)
     distances = jnp.sum((z[None, :] - basis["centers"]) ** 2, axis=1)  # (c,)
     return jnp.concatenate([jnp.prod(factors, axis=1), jnp.exp(-distances / basis["sigma"])])
 
@@ -129,7 +128,7 @@ def kernel_basis(
 
 def kernel_features(basis: Mapping, z: Array) -> Array:
     """psi(z): (m,) for the difference z (d,) of two particles."""
-    factors = jnp.append(z, jnp.ones((), z.dtype))[basis["monomials"]]  # (p, degree)
+    factors = jnp.append(z, jnp.ones((), z.dtype))[basis["monomials"]]  # (p, width)
     return jnp.concatenate([jnp.prod(factors, axis=1), jnp.cos(basis["waves"] @ z)])
 
 
@@ -140,7 +139,7 @@ def cloud_means(basis: Mapping, cloud: Array, size: Array) -> dict[str, Array]:
         cloud: (n, d) particles, of which the first ``size`` () count.
 
     Returns:
-        powers: (2^degree, p) of the factors of each monomial outside each subset.
+        powers: (2^width, p) of the factors of each monomial outside each subset.
         cos, sin: (waves,) of the phases.
     """
     inside = _subsets(basis)
@@ -149,7 +148,7 @@ def cloud_means(basis: Mapping, cloud: Array, size: Array) -> dict[str, Array]:
     counted = (jnp.arange(len(cloud) + short) < size).astype(cloud.dtype).reshape(-1, _BLOCK)
 
     def one(y):
-        factors = jnp.append(-y, jnp.zeros((), y.dtype))[basis["monomials"]]  # (p, degree)
+        factors = jnp.append(-y, jnp.zeros((), y.dtype))[basis["monomials"]]  # (p, width)
         powers = jnp.prod(jnp.where(inside, jnp.ones((), y.dtype), factors[None]), axis=2)
         phase = basis["waves"] @ y
         return {"powers": powers, "cos": jnp.cos(phase), "sin": jnp.sin(phase)}
@@ -165,7 +164,7 @@ def cloud_means(basis: Mapping, cloud: Array, size: Array) -> dict[str, Array]:
 
 def mean_features(basis: Mapping, means: Mapping, x: Array) -> Array:
     """Mean of psi(x - y) over the particles y of a snapshot, that at x among them: (m,) for x (d,)."""
-    factors = jnp.append(x, jnp.ones((), x.dtype))[basis["monomials"]]  # (p, degree)
+    factors = jnp.append(x, jnp.ones((), x.dtype))[basis["monomials"]]  # (p, width)
     powers = jnp.prod(jnp.where(_subsets(basis), factors[None], jnp.ones((), x.dtype)), axis=2)
     phase = basis["waves"] @ x
     waves = jnp.cos(phase) * means["cos"] + jnp.sin(phase) * means["sin"]
@@ -173,6 +172,6 @@ def mean_features(basis: Mapping, means: Mapping, x: Array) -> Array:
 
 
 def _subsets(basis: Mapping) -> np.ndarray:
-    """(2^degree, 1, degree) which factors of a monomial are inside each subset."""
-    degree = basis["monomials"].shape[1]
-    return np.array(list(product((False, True), repeat=degree)))[:, None, :]
+    """(2^width, 1, width) which factors of a monomial are inside each subset."""
+    width = basis["monomials"].shape[1]
+    return np.array(list(product((False, True), repeat=width)))[:, None, :]
