@@ -42,6 +42,13 @@ def at_rest():
     return np.zeros(len(monomials(2, 2, 30)) + 3 + 1)
 
 
+@pytest.fixture(params=["whole", "parts"])
+def blocks(request, monkeypatch):
+    """Slopes of all particles at once, and of a few at a time."""
+    if request.param == "parts":
+        monkeypatch.setattr(weak, "_BLOCK", 70)
+
+
 def test_without_smoothing_the_test_functions_are_the_features():
     cloud = clouds()[0][:5]
     with jax.enable_x64(True):
@@ -141,6 +148,7 @@ def test_what_is_left_of_residuals_that_are_noise_is_the_trace():
     assert found == pytest.approx(there, rel=1e-6) and found == pytest.approx(16, abs=0.1)
 
 
+@pytest.mark.usefixtures("blocks")
 def test_normal_equations_are_those_of_a_jacobian_by_differences():
     snapshots = clouds()
     people = population(snapshots)
@@ -166,6 +174,7 @@ def test_normal_equations_are_those_of_a_jacobian_by_differences():
     np.testing.assert_allclose(found.residual, r @ white.inverse @ r, rtol=1e-8)
 
 
+@pytest.mark.usefixtures("blocks")
 def test_what_samples_see_of_themselves_is_the_sum_over_particles():
     """Particle by particle, and what is left of X^T S^-1 r."""
     snapshots = clouds(n=40)
@@ -195,6 +204,7 @@ def test_what_samples_see_of_themselves_is_the_sum_over_particles():
     np.testing.assert_allclose(found.moment, moment, rtol=1e-7, atol=1e-7 * np.abs(moment).max())
 
 
+@pytest.mark.usefixtures("blocks")
 def test_a_particle_is_seen_as_itself_and_as_a_partner():
     """With W, X_k is a mean over pairs: what a particle puts into it is n X - (n - 2) X without it."""
     snapshots, chi = clouds(n=12), Partial(weak_form.kernels, {"ranges": np.array([0.5, 2.0])})

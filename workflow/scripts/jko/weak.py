@@ -63,8 +63,8 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 # Share of a test function's variance that is added to it, so that bumps which overlap stay apart in float64.
 _NUGGET = 1e-6
-# Most numbers of a block of slopes: a larger array is one that the system has to clear each time, which takes longer than
-# to fill it.
+# Most numbers of a block of slopes: in 50 dimensions those of a whole snapshot would take half as much time again, to clear
+# their memory.
 _BLOCK = 2**21
 # How far below zero s may go, as a share of the narrowest bump's sigma: it stays above -sigma / 4.
 _SHARPEST = 1 / 16
@@ -290,10 +290,10 @@ def own_score(
         for rows, slope in _slopes(tests, there, tau * beta):
             pull = np.matmul(slope, seen[rows, :, None]).ravel()  # (rows d,)
             share -= tau * pull @ field[rows].reshape(len(pull), -1)
-        if population.kernels is not None:
-            slope = gradients(tests, there, tau * beta)
-            as_partner = partner_score(population.kernels, population.clouds[k], slope, seen)
-            share[len(share) - len(as_partner) :] -= tau * as_partner
+            if population.kernels is not None:
+                cloud = population.clouds[k]
+                as_partner = partner_score(population.kernels, cloud, cloud[rows], slope, seen)
+                share[len(share) - len(as_partner) :] -= tau * as_partner
         if population.entropy:
             share = np.append(share, tau * np.sum(seen * laplacians(tests, there, tau * beta)))
         own += share / n / (n - 1)
@@ -366,23 +366,24 @@ def _mean_gradients(kernels, cloud):
 
 
 def partner_score(
-    kernels: Partial, cloud: np.ndarray, slope: np.ndarray, seen: np.ndarray
+    kernels: Partial, cloud: np.ndarray, points: np.ndarray, slope: np.ndarray, seen: np.ndarray
 ) -> np.ndarray:
-    """sum_j v_j . sum_i grad phi(x_i) . grad chi(x_i - x_j) / (n - 1) over the particles of a cloud (n, d): (q,).
+    """sum_j v_j . sum_i grad phi(x_i) . grad chi(x_i - x_j) / (n - 1) over x_j of a cloud (n, d) and points x_i (b, d): (q,).
 
     Args:
-        slope: (n, d, m) grad phi. seen: (n, m) v.
+        slope: (b, d, m) grad phi. seen: (n, m) v.
     """
     with jax.enable_x64(True):
-        return np.asarray(_partner_score(kernels, *map(jnp.asarray, (cloud, slope, seen))))
+        arrays = map(jnp.asarray, (cloud, points, slope, seen))
+        return np.asarray(_partner_score(kernels, *arrays))
 
 
 @jax.jit
-def _partner_score(kernels, cloud, slope, seen):
+def _partner_score(kernels, cloud, points, slope, seen):
     def add(total, row):
         x, slope_there = row
         pulls = jax.vmap(jax.jacfwd(kernels))(x[None, :] - cloud)  # (n, q, d)
         return total + jnp.einsum("jqd,jd->q", pulls, seen @ slope_there.T), None
 
     start = jnp.zeros(jax.eval_shape(kernels, cloud[0]).shape)
-    return jax.lax.scan(add, start, (cloud, slope))[0] / (len(cloud) - 1)
+    return jax.lax.scan(add, start, (points, slope))[0] / (len(cloud) - 1)
