@@ -288,6 +288,22 @@ def test_beta_is_one_number_of_the_learned_energy_and_of_the_references():
     assert broken.query("metric == 'beta'")["reason"].tolist() == ["beta is not finite"]
 
 
+def test_what_is_both_one_step_ahead_and_rolled_out_is_measured_once(monkeypatch):
+    measured = []
+    w1 = evaluation.CLOUD_METRICS["w1"]
+
+    def counted(predicted, reference):
+        measured.append(predicted)
+        return w1(predicted, reference)
+
+    monkeypatch.setitem(evaluation.CLOUD_METRICS, "w1", counted)
+    table = fit_table().query("metric == 'w1' and reason == ''")
+    intervals = len(DATA.tau)
+    assert (len(table), len(measured)) == (3 * intervals, 3 * intervals - 1)
+    first = table[table["time"] == table["time"].min()].query("scheme == 'implicit'")
+    assert set(first["mode"]) == {"one_step", "rollout"} and first["value"].nunique() == 1
+
+
 def test_the_oracle_takes_the_steps_that_made_the_data():
     """|x|^2 / 2 without noise shrinks a cloud by 1 - tau / m in each of m substeps."""
     data = simulate_snapshots(INTERACTING | {"potential": "flat", "interaction": "quadratic"})

@@ -81,6 +81,21 @@ def test_predictions_start_from_the_test_snapshots():
         np.testing.assert_allclose(predicted, factor * clouds[0], rtol=1e-5, atol=1e-6)
 
 
+def moving(x, t):
+    return (0.5 + t) * jnp.sum(x**2)
+
+
+@pytest.mark.parametrize("scheme", ["explicit", "implicit", "flow"])
+def test_predictions_go_on_from_the_first_step_as_a_rollout_does(scheme):
+    energy = Energy(Partial(moving), None, jnp.float32(0.3))
+    found = prediction.predict(energy, DATA, 1, scheme)
+    start, seed = DATA.cloud(1, "test", 0), int(DATA.seed[1])
+    whole = prediction.rollout(energy, start, DATA.time, scheme, seed)
+    assert len(found.rollout) == len(whole) > 1
+    for one, other in zip(found.rollout, whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_the_grid_is_indexed_time_row_column_and_the_rest_is_held():
     energy = Energy(Partial(lambda x, t: x[0] + 10 * x[1] + 100 * x[2] + 1000 * t))
     grid_x, grid_y, time = np.array([0.0, 1.0]), np.array([2.0, 3.0]), np.array([0.0, 0.5])

@@ -10,9 +10,12 @@ from pathlib import Path
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 started = time.perf_counter()
 
+import numpy as np
 from jko import couplings, evaluation, methods, prediction, snapshots
 from jko.files import write_text
 
+# The transport solver is imported when it is first used.
+couplings.network_simplex(np.zeros((1, 1)))
 settings, task = snakemake.params.method, snakemake.wildcards.task
 phases = {"imports": time.perf_counter() - started}
 

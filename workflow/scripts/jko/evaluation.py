@@ -93,13 +93,9 @@ def evaluate_fit(
     for s, (energy, predicted, reason) in enumerate(
         zip(energies, predictions, status, strict=True)
     ):
-        for name in names:
-            clouds = None if predicted is None else predicted.one_step[name]
-            yield from _cloud_numbers(
-                snapshots, s, method, "one_step", name, clouds, reason, workers
-            )
-        clouds = None if predicted is None else predicted.rollout
-        yield from _cloud_numbers(snapshots, s, method, "rollout", scheme, clouds, reason, workers)
+        clouds = {("one_step", name): predicted and predicted.one_step[name] for name in names}
+        clouds["rollout", scheme] = predicted and predicted.rollout
+        yield from _cloud_numbers(snapshots, s, method, clouds, reason, workers)
         if snapshots.truth is not None:
             yield from _gradient_numbers(snapshots, s, method, scheme, energy, reason)
             yield _beta_number(snapshots, s, method, scheme, energy, reason)
@@ -145,11 +141,11 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
             ("identity", "rollout", still),
             ("mean_shift", "rollout", far),
         ):
-            yield from _cloud_numbers(snapshots, s, method, mode, "none", predicted, "ok")
+            yield from _cloud_numbers(snapshots, s, method, {(mode, "none"): predicted}, "ok")
         if snapshots.truth is not None:
             truth = true_energy(snapshots.truth)
-            for mode, clouds in _oracle(truth, snapshots, s).items():
-                yield from _cloud_numbers(snapshots, s, "oracle", mode, "explicit", clouds, "ok")
+            clouds = {(mode, "explicit"): far for mode, far in _oracle(truth, snapshots, s).items()}
+            yield from _cloud_numbers(snapshots, s, "oracle", clouds, "ok")
             yield from _gradient_numbers(snapshots, s, "zero_energy", "none", zero_energy(), "ok")
             for name, energy in (("oracle", truth), ("zero_energy", zero_energy())):
                 yield _beta_number(snapshots, s, name, "none", energy, "ok")
@@ -165,29 +161,41 @@ def _cloud_numbers(
     snapshots: Snapshots,
     s: int,
     method: str,
-    mode: str,
-    scheme: str,
-    predicted: list[np.ndarray] | None,
+    predicted: Mapping[tuple[str, str], list[np.ndarray] | None],
     reason: str,
     workers: int = 1,
 ) -> Iterator[Number]:
-    """Errors of predicted snapshots 1..K-1; without a prediction, NaN with the reason."""
+    """Errors of snapshots 1..K-1 predicted in each mode and by each scheme, (mode, scheme) -> clouds.
 
-    def measure(k: int, metric: str) -> Number:
-        value, why = float("nan"), reason
-        if predicted is not None:
-            why = lost(predicted[k], snapshots)
-        if not why:
-            value = CLOUD_METRICS[metric](predicted[k], snapshots.cloud(s, "test", k + 1))
-            why = "" if np.isfinite(value) else f"{metric} is not finite"
-        value = value if np.isfinite(value) else float("nan")
-        t, seed = snapshots.time[k + 1], int(snapshots.seed[s])
-        return Number(method, seed, mode, scheme, metric, t, value, why)
+    Where there is no prediction they are NaN with the reason.
+    """
+    seed, intervals = int(snapshots.seed[s]), range(len(snapshots.time) - 1)
 
-    places = [(k, metric) for k in range(len(snapshots.time) - 1) for metric in CLOUD_METRICS]
+    def measure(cloud: np.ndarray | None, k: int, metric: str) -> tuple[float, str]:
+        if cloud is None:
+            return float("nan"), reason
+        why = lost(cloud, snapshots)
+        if why:
+            return float("nan"), why
+        value = CLOUD_METRICS[metric](cloud, snapshots.cloud(s, "test", k + 1))
+        return (value, "") if np.isfinite(value) else (float("nan"), f"{metric} is not finite")
+
+    places = [
+        (mode, scheme, None if clouds is None else clouds[k], k, metric)
+        for (mode, scheme), clouds in predicted.items()
+        for k in intervals
+        for metric in CLOUD_METRICS
+    ]
     # The transport solver runs outside of Python's lock, so that threads help.
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(measure, *zip(*places, strict=True))
+        measured = {}
+        for _, _, cloud, k, metric in places:
+            # The first step of a rollout is also one ahead: the same cloud is measured once.
+            if (id(cloud), k, metric) not in measured:
+                measured[id(cloud), k, metric] = pool.submit(measure, cloud, k, metric)
+        for mode, scheme, cloud, k, metric in places:
+            value, why = measured[id(cloud), k, metric].result()
+            yield Number(method, seed, mode, scheme, metric, snapshots.time[k + 1], value, why)
 
 
 def lost(predicted: np.ndarray, snapshots: Snapshots) -> str:

@@ -117,8 +117,10 @@ def predict(
     steps = {name: [ahead(name, k) for k in intervals] for name in compared(scheme)}
     if transport is not None:
         steps["map"] = [transported(transport, cloud, k) for k, cloud in enumerate(clouds[:-1])]
-    far = rollout(energy, clouds[0], snapshots.time, scheme, seed, largest)
-    return Predictions(steps, far)
+    # The first step from the start is the first one ahead.
+    first = steps[scheme][0]
+    later = rollout(energy, first, snapshots.time[1:], scheme, seed, largest, number=1)
+    return Predictions(steps, [first, *later])
 
 
 @jax.jit
