@@ -15,7 +15,7 @@ from clouds import followed, observed, poisoned
 from jko import evaluation, metrics
 from jko.energies import Energy, static, zero_energy
 from jko.potentials import POTENTIALS
-from jko.prediction import Predictions, predict
+from jko.prediction import predict
 from jko.simulation import simulate_snapshots
 from jko.snapshots import Truth
 from jko.uncertainty import Uncertainty
@@ -109,7 +109,8 @@ def test_errors_are_those_of_the_metrics_on_the_test_rows():
 def test_a_prediction_that_ran_away_is_a_reason_and_no_number(value, reason):
     steps = [cloud.copy() for cloud in DATA.clouds(0, "test")[:-1]]
     steps[1][4, 1] = value
-    found = Predictions({"explicit": steps, "implicit": steps}, steps)
+    modes = [("one_step", "explicit"), ("one_step", "implicit"), ("rollout", "implicit")]
+    found = dict.fromkeys(modes, steps)
     numbers = evaluation.evaluate_fit(
         DATA, [zero_energy()] * 2, [found] * 2, ["ok", "ok"], "implicit", "mine"
     )

@@ -117,8 +117,9 @@ def test_units_of_length_and_time_change_no_prediction(kind):
     predicted = []
     for snapshots in (data, other):
         energy = energies_of(fit(Problem(snapshots, coupling), settings), settings)[0]
-        clouds = prediction.predict(energy, snapshots, 0, "implicit").one_step
-        predicted.append(np.concatenate(clouds["implicit"] + clouds["explicit"]))
+        found = prediction.predict(energy, snapshots, 0, "implicit")
+        ahead = found["one_step", "implicit"] + found["one_step", "explicit"]
+        predicted.append(np.concatenate(ahead))
     moved = np.std(predicted[0] - np.tile(np.concatenate(data.clouds(0, "test")[:-1]), (2, 1)))
     np.testing.assert_allclose((predicted[1] - origin) / length, predicted[0], atol=0.01 * moved)
 

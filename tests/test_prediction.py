@@ -70,15 +70,33 @@ def test_a_seed_repeats_its_noise_and_its_steps_do_not():
 
 def test_predictions_start_from_the_test_snapshots():
     found = prediction.predict(BOWL, DATA, 1, "implicit")
-    assert set(found.one_step) == {"explicit", "implicit"}
+    ahead = [("one_step", "explicit"), ("one_step", "implicit")]
+    assert list(found) == [*ahead, ("rollout", "implicit")]
     clouds = DATA.clouds(1, "test")
-    for scheme, steps in found.one_step.items():
+    for mode, scheme in ahead:
+        steps = found[mode, scheme]
         for k, tau in enumerate(DATA.tau):
             factor = {"explicit": 1 - tau * 0.8, "implicit": 1 / (1 + tau * 0.8)}[scheme]
             np.testing.assert_allclose(steps[k], factor * clouds[k], rtol=1e-5, atol=1e-6)
     products = np.cumprod(1 / (1 + DATA.tau * 0.8))
-    for predicted, factor in zip(found.rollout, products, strict=True):
+    for predicted, factor in zip(found["rollout", "implicit"], products, strict=True):
         np.testing.assert_allclose(predicted, factor * clouds[0], rtol=1e-5, atol=1e-6)
+
+
+def test_clouds_are_made_when_asked_for_and_once(monkeypatch):
+    made, one_step = [], prediction.one_step
+
+    def counted(energy, cloud, t, tau, scheme, *rest):
+        made.append(scheme)
+        return one_step(energy, cloud, t, tau, scheme, *rest)
+
+    monkeypatch.setattr(prediction, "one_step", counted)
+    found, intervals = prediction.predict(BOWL, DATA, 0, "implicit"), len(DATA.tau)
+    assert made == []
+    assert found["one_step", "explicit"] is found["one_step", "explicit"]
+    assert made == ["explicit"] * intervals
+    dict(found)
+    assert made == ["explicit"] * intervals + ["implicit"] * (2 * intervals - 1)
 
 
 def moving(x, t):
@@ -91,8 +109,8 @@ def test_predictions_go_on_from_the_first_step_as_a_rollout_does(scheme):
     found = prediction.predict(energy, DATA, 1, scheme)
     start, seed = DATA.cloud(1, "test", 0), int(DATA.seed[1])
     whole = prediction.rollout(energy, start, DATA.time, scheme, seed)
-    assert len(found.rollout) == len(whole) > 1
-    for one, other in zip(found.rollout, whole, strict=True):
+    assert len(whole) > 1
+    for one, other in zip(found["rollout", scheme], whole, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
@@ -124,8 +142,9 @@ def test_the_file_holds_what_figures_read(tmp_path):
     np.testing.assert_allclose(arrays["potential"][0, :, -1, 0], corner, rtol=1e-5)
     np.testing.assert_array_equal(arrays["rollout_0"], DATA.cloud(0, "test", 0))
     for k in (1, 2):
-        np.testing.assert_array_equal(arrays[f"predicted_{k}"], first.one_step["implicit"][k - 1])
-        np.testing.assert_array_equal(arrays[f"rollout_{k}"], first.rollout[k - 1])
+        ahead, far = first["one_step", "implicit"][k - 1], first["rollout", "implicit"][k - 1]
+        np.testing.assert_array_equal(arrays[f"predicted_{k}"], ahead)
+        np.testing.assert_array_equal(arrays[f"rollout_{k}"], far)
 
 
 def test_the_file_of_a_failed_fit_has_no_predictions(tmp_path):
@@ -147,7 +166,8 @@ def test_a_forecast_ends_one_interval_beyond_the_last_snapshot():
 
 
 def test_a_flow_is_measured_by_itself():
-    assert set(prediction.predict(BOWL, DATA, 0, "flow").one_step) == {"flow"}
+    found = prediction.predict(BOWL, DATA, 0, "flow")
+    assert list(found) == [("one_step", "flow"), ("rollout", "flow")]
     assert prediction.compared("implicit") == prediction.compared("explicit")
 
 
@@ -181,12 +201,12 @@ def test_both_schemes_use_the_potential_that_was_learned_for_the_interval(scheme
     time = jnp.asarray(DATA.time, jnp.float32)
     speeds = jnp.asarray([slopes[k] for k in range(3)], jnp.float32)
     energy = Energy(Partial(lambda x, t: jnp.interp(t, time, speeds) * jnp.sum(x)))
-    found = prediction.predict(energy, DATA, 0, scheme).one_step
+    found = prediction.predict(energy, DATA, 0, scheme)
     for k, tau in enumerate(DATA.tau):
         speed = slopes[k] if scheme == "explicit" else slopes[k + 1]
         wanted = DATA.cloud(0, "test", k) - tau * speed
         for name in ("explicit", "implicit"):
-            np.testing.assert_allclose(found[name][k], wanted, rtol=1e-4, atol=1e-3)
+            np.testing.assert_allclose(found["one_step", name][k], wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_the_noise_differs_between_seeds_and_intervals():

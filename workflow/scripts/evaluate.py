@@ -12,19 +12,17 @@ with open(snakemake.log[0], "w") as log:
     sure = None
     if hasattr(methods.module(settings["kind"]), "uncertainty"):
         sure = [found and found.uncertainty for found in learned]
-    predictions = []
-    for s, found in enumerate(learned):
-        predictions.append(
-            found and prediction.predict(found.energy, data, s, scheme, found.transport)
-        )
-        print(f"seed {data.seed[s]} ({s + 1} of {len(learned)}): predicted", file=log, flush=True)
-    prediction.save(data, energies, status, predictions[0], scheme, snakemake.output.predictions)
+    predictions = [
+        found and prediction.predict(found.energy, data, s, scheme, found.transport)
+        for s, found in enumerate(learned)
+    ]
     numbers = []
     for number in evaluation.evaluate_fit(
         data, energies, predictions, status, scheme, names.method, snakemake.threads, sure
     ):
         print(*number, file=log, flush=True)
         numbers.append(number)
+    prediction.save(data, energies, status, predictions[0], scheme, snakemake.output.predictions)
     kept = methods.load_kept(snakemake.input.fit, settings)
     kept = {epoch: [found and found.energy for found in then] for epoch, then in kept.items()}
     trace = evaluation.trace(data, kept, status, scheme)

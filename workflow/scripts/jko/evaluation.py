@@ -25,7 +25,7 @@ from jko.metrics import (
     symmetric_kl,
     w1,
 )
-from jko.prediction import Predictions, compared, rollout
+from jko.prediction import compared, rollout
 from jko.snapshots import Snapshots, Truth
 from jko.solvers import Scheme
 from jko.uncertainty import Uncertainty, beta_coverage, expected_l2_uvp, gradient_coverage
@@ -75,7 +75,7 @@ def true_energy(truth: Truth) -> Energy:
 def evaluate_fit(
     snapshots: Snapshots,
     energies: Sequence[Energy | None],
-    predictions: Sequence[Predictions | None],
+    predictions: Sequence[Mapping[tuple[str, str], list[np.ndarray]] | None],
     status: Sequence[str],
     scheme: Scheme,
     method: str,
@@ -84,17 +84,18 @@ def evaluate_fit(
 ) -> Iterator[Number]:
     """Errors of one fit on the test rows of every seed, by ``workers`` threads.
 
-    One-step-ahead is reported for the schemes of :func:`jko.prediction.compared` and for a learned map; the rollout, the errors of
-    the gradients and beta for the scheme that the learning assumed. A method with a posterior has its ``uncertainties``:
+    ``predictions`` are those of :func:`jko.prediction.predict`. One-step-ahead is reported for the
+    schemes of :func:`jko.prediction.compared` and for a learned map; the rollout, the errors of the gradients and beta for the scheme that the learning assumed. A method with a posterior has its ``uncertainties``:
     what it expects of its own errors, and where the truth is known whether its intervals hold it.
     """
-    found = [predicted.one_step for predicted in predictions if predicted is not None]
-    names = dict.fromkeys([*compared(scheme), *(name for steps in found for name in steps)])
+    # Those of a failed seed are the rows of the others.
+    found = [predicted for predicted in predictions if predicted is not None]
+    usual = [*(("one_step", name) for name in compared(scheme)), ("rollout", scheme)]
+    keys = dict.fromkeys([*(key for predicted in found for key in predicted), *usual])
     for s, (energy, predicted, reason) in enumerate(
         zip(energies, predictions, status, strict=True)
     ):
-        clouds = {("one_step", name): predicted and predicted.one_step[name] for name in names}
-        clouds["rollout", scheme] = predicted and predicted.rollout
+        clouds = ((key, predicted and predicted[key]) for key in keys)
         yield from _cloud_numbers(snapshots, s, method, clouds, reason, workers)
         if snapshots.truth is not None:
             yield from _gradient_numbers(snapshots, s, method, scheme, energy, reason)
@@ -141,10 +142,12 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
             ("identity", "rollout", still),
             ("mean_shift", "rollout", far),
         ):
-            yield from _cloud_numbers(snapshots, s, method, {(mode, "none"): predicted}, "ok")
+            yield from _cloud_numbers(snapshots, s, method, [((mode, "none"), predicted)], "ok")
         if snapshots.truth is not None:
             truth = true_energy(snapshots.truth)
-            clouds = {(mode, "explicit"): far for mode, far in _oracle(truth, snapshots, s).items()}
+            clouds = [
+                ((mode, "explicit"), far) for mode, far in _oracle(truth, snapshots, s).items()
+            ]
             yield from _cloud_numbers(snapshots, s, "oracle", clouds, "ok")
             yield from _gradient_numbers(snapshots, s, "zero_energy", "none", zero_energy(), "ok")
             for name, energy in (("oracle", truth), ("zero_energy", zero_energy())):
@@ -161,15 +164,15 @@ def _cloud_numbers(
     snapshots: Snapshots,
     s: int,
     method: str,
-    predicted: Mapping[tuple[str, str], list[np.ndarray] | None],
+    predicted: Iterable[tuple[tuple[str, str], list[np.ndarray] | None]],
     reason: str,
     workers: int = 1,
 ) -> Iterator[Number]:
-    """Errors of snapshots 1..K-1 predicted in each mode and by each scheme, (mode, scheme) -> clouds.
+    """Errors of snapshots 1..K-1 predicted in each mode and by each scheme, ((mode, scheme), clouds).
 
     Where there is no prediction they are NaN with the reason.
     """
-    seed, intervals = int(snapshots.seed[s]), range(len(snapshots.time) - 1)
+    seed = int(snapshots.seed[s])
 
     def measure(cloud: np.ndarray | None, k: int, metric: str) -> tuple[float, str]:
         if cloud is None:
@@ -180,19 +183,17 @@ def _cloud_numbers(
         value = CLOUD_METRICS[metric](cloud, snapshots.cloud(s, "test", k + 1))
         return (value, "") if np.isfinite(value) else (float("nan"), f"{metric} is not finite")
 
-    places = [
-        (mode, scheme, None if clouds is None else clouds[k], k, metric)
-        for (mode, scheme), clouds in predicted.items()
-        for k in intervals
-        for metric in CLOUD_METRICS
-    ]
-    # The transport solver runs outside of Python's lock, so that threads help.
+    # The transport solver runs outside of Python's lock, so that threads help; the next clouds are made meanwhile.
     with ThreadPoolExecutor(workers) as pool:
-        measured = {}
-        for _, _, cloud, k, metric in places:
-            # The first step of a rollout is also one ahead: the same cloud is measured once.
-            if (id(cloud), k, metric) not in measured:
-                measured[id(cloud), k, metric] = pool.submit(measure, cloud, k, metric)
+        places, measured = [], {}
+        for (mode, scheme), clouds in predicted:
+            for k in range(len(snapshots.tau)):
+                cloud = None if clouds is None else clouds[k]
+                for metric in CLOUD_METRICS:
+                    # The first step of a rollout is also one ahead: the same cloud is measured once.
+                    if (id(cloud), k, metric) not in measured:
+                        measured[id(cloud), k, metric] = pool.submit(measure, cloud, k, metric)
+                    places.append((mode, scheme, cloud, k, metric))
         for mode, scheme, cloud, k, metric in places:
             value, why = measured[id(cloud), k, metric].result()
             yield Number(method, seed, mode, scheme, metric, snapshots.time[k + 1], value, why)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,17 +77,27 @@ def compared(scheme: Scheme) -> tuple[Scheme, ...]:
     return ("flow",) if scheme == "flow" else ("explicit", "implicit")
 
 
-class Predictions(NamedTuple):
-    """What one energy says of the test snapshots 1..K-1 of one seed.
+class Predictions(Mapping):
+    """What one energy says of the test snapshots 1..K-1 of one seed: (mode, scheme) -> K-1 clouds.
 
-    Attributes:
-        one_step: scheme -> K-1 clouds, each from the observed snapshot before it; a learned
-            transport map counts as the scheme "map".
-        rollout: K-1 clouds, from test snapshot 0 on, by the scheme that the learning assumed.
+    ("one_step", scheme): each from the observed snapshot before it; a learned transport map counts as the scheme "map".
+    ("rollout", scheme): from test snapshot 0 on, by the scheme that the learning assumed. Clouds are
+    made when they are first asked for: some can be measured while the program of others compiles.
     """
 
-    one_step: dict[str, list[np.ndarray]]
-    rollout: list[np.ndarray]
+    def __init__(self, makers: Mapping[tuple[str, str], Callable[[], list[np.ndarray]]]):
+        self._makers, self._made = makers, {}
+
+    def __getitem__(self, key: tuple[str, str]) -> list[np.ndarray]:
+        if key not in self._made:
+            self._made[key] = self._makers[key]()
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 def predict(
@@ -113,14 +124,23 @@ def predict(
         t = snapshots.time[k] + shift * tau
         return one_step(energy, clouds[k], t, tau, name, noise, largest)
 
-    intervals = range(len(snapshots.tau))
-    steps = {name: [ahead(name, k) for k in intervals] for name in compared(scheme)}
+    def each_ahead(name: Scheme) -> list[np.ndarray]:
+        return [ahead(name, k) for k in range(len(snapshots.tau))]
+
+    def mapped() -> list[np.ndarray]:
+        return [transported(transport, cloud, k) for k, cloud in enumerate(clouds[:-1])]
+
+    def far() -> list[np.ndarray]:
+        # The first step from the start is the first one ahead.
+        first = found["one_step", scheme][0]
+        later = rollout(energy, first, snapshots.time[1:], scheme, seed, largest, number=1)
+        return [first, *later]
+
+    makers = {("one_step", name): partial(each_ahead, name) for name in compared(scheme)}
     if transport is not None:
-        steps["map"] = [transported(transport, cloud, k) for k, cloud in enumerate(clouds[:-1])]
-    # The first step from the start is the first one ahead.
-    first = steps[scheme][0]
-    later = rollout(energy, first, snapshots.time[1:], scheme, seed, largest, number=1)
-    return Predictions(steps, [first, *later])
+        makers["one_step", "map"] = mapped
+    found = Predictions(makers | {("rollout", scheme): far})
+    return found
 
 
 @jax.jit
@@ -207,9 +227,9 @@ def save(
             arrays["potential"][s] = potential_on_grid(energy, snapshots.time, grid_x, grid_y, rest)
     if first is not None:
         arrays["rollout_0"] = snapshots.cloud(0, "test", 0)
-        for k, cloud in enumerate(first.rollout):
-            arrays[f"predicted_{k + 1}"] = first.one_step[scheme][k]
-            arrays[f"rollout_{k + 1}"] = cloud
+        for k in range(len(snapshots.tau)):
+            arrays[f"predicted_{k + 1}"] = first["one_step", scheme][k]
+            arrays[f"rollout_{k + 1}"] = first["rollout", scheme][k]
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, **arrays)
 
