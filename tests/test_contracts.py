@@ -46,6 +46,8 @@ ORDER = (
     "quadratics",
     "evidence",
     "weak",
+    "products",
+    "trials",
     "gauss_newton",
     "densities",
     "couplings",

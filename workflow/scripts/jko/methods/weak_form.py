@@ -2,7 +2,7 @@
 
 The residuals of :mod:`jko.weak` are linear in the coefficients of
 
-    V(x) = scale theta . psi((x - center) / width),    psi monomials and Gaussian bumps,
+    V(x) = scale theta . psi((x - center) / width),    psi monomials and Gaussian bumps (:mod:`jko.trials`),
     W(z) = scale omega . chi(z / width),               chi even: |z|^2 / 2 and exp(-|z|^2 / sigma_q),
 
 and beta, up to the step T, so that Gauss and Newton's steps of generalised least squares settle in a few. The
@@ -19,7 +19,8 @@ Test functions are the monomials, and bumps around the centres of clusters of th
 turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Together they are at most a share
 of the smallest snapshot, as their covariance comes from it. In many dimensions bumps say little, and powers of single
 coordinates go on to the whole degree where products of coordinates no longer fit: a sum over coordinates is
-found in 50 dimensions. V has more bumps than the test functions, since what V cannot carry would count as known. The posterior
+found in 50 dimensions. Of the products of two coordinates those join that the residuals of such a sum ask for, by a test of each
+(:mod:`jko.products`), until none does: a V of neighbours has of order d of them. V has more bumps than the test functions, since what V cannot carry would count as known. The posterior
 covariance of theta stands beside its mean: see :func:`uncertainty`.
 
 chi^2 of the residuals over what it is in the mean if V, W and beta can be the true ones, N less the coefficients that the
@@ -34,7 +35,6 @@ coefficients of each group the data determine.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import product
 from typing import NamedTuple
 
 import jax
@@ -43,26 +43,16 @@ import numpy as np
 import pandas as pd
 from jax import Array
 from jax.tree_util import Partial
-from sklearn.cluster import KMeans
 
-from jko import weak
+from jko import products, trials, weak
 from jko.energies import Energy
-from jko.evidence import LOWEST, Posterior
-from jko.features import degrees, features, gap, monomials
+from jko.evidence import Posterior
+from jko.features import features, gap, monomials
 from jko.gauss_newton import Climb, climb, misfit
 from jko.methods import Fit, Problem
 from jko.pairs import standardise
 from jko.uncertainty import Uncertainty
 
-# Seeds the clusters apart from every other use of a dataset's seeds.
-_STREAM = 9
-# Prior displacements in one interval, in units of the population's width: from where the evidence is climbed, and where it
-# is not asked.
-_LARGE, _SMALL, _WIDE = 0.1, 0.01, 1.0
-# Where beta is learned, the degree up to which monomials have the wide prior.
-_MOMENTS = 2
-# Share of its diagonal that is added to the product of the monomials' slopes.
-_NUGGET = 1e-9
 # Most coefficients of V for each residual: beyond one, what samples see of themselves would be taken off a direction
 # in which there are no data.
 _MOST = 0.5
@@ -108,27 +98,6 @@ def uncertainty(params: Mapping, settings: Mapping) -> Uncertainty:
     return Uncertainty(covariance, misfit, float(params["beta"]), float(params["beta_deviation"]))
 
 
-class Candidate(NamedTuple):
-    """A set of trial functions, and where its scales start.
-
-    Attributes:
-        name: for the log. basis: of psi. start: (groups,) log variances, of the wide prior, the monomials, the bumps and, if
-            learned, W. fixed: (groups,) bool, those that stay.
-    """
-
-    name: str
-    basis: Mapping
-    start: np.ndarray
-    fixed: np.ndarray
-
-
-def centres(clouds: list[np.ndarray], count: int, seed: int) -> np.ndarray:
-    """Centres (count, d) of clusters of all particles."""
-    state = int(np.random.SeedSequence([seed, _STREAM]).generate_state(1)[0])
-    found = KMeans(count, n_init=1, max_iter=30, random_state=state).fit(np.concatenate(clouds))
-    return found.cluster_centers_
-
-
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     """Learn the energy of every seed in closed form.
 
@@ -138,15 +107,12 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     snapshots = problem.snapshots
     seeds = range(len(snapshots.seed))
     sizes = [len(cloud) for s in seeds for cloud in snapshots.clouds(s, "train")]
-    # As many functions for every seed, so that the seeds' parameters stack.
     room, degree = int(settings["largest_share"] * min(sizes)), settings["degree"]
     # A sum over coordinates has `degree` powers of each.
     most = max(settings["max_polynomials"], degree * snapshots.dimension)
     factors = monomials(snapshots.dimension, degree, min(most, room - 2))
-    tests = max(2, min(settings["centers"], room - len(factors)))
-    residuals = len(snapshots.tau) * (tests + len(factors))
-    trials = max(2, min(settings["trial_centers"], int(_MOST * residuals) - len(factors)))
-    counts = tests, trials
+    residuals = len(snapshots.tau) * (len(factors) + bumps(factors, room, settings))
+    trial = max(2, min(settings["trial_centers"], int(_MOST * residuals) - len(factors)))
     found, status, history = [], [], []
     for s in seeds:
 
@@ -154,25 +120,49 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
             report(f"seed {seed}: {line}")
 
         try:
-            params, why, steps = solve(snapshots, s, factors, counts, settings, of_seed)
+            params, why, steps = solve(snapshots, s, factors, trial, room, settings, of_seed)
         except np.linalg.LinAlgError as error:
-            params, why, steps = unsolved(snapshots, s, factors, counts[1], settings, str(error))
+            params, why, steps = unsolved(snapshots, s, factors, trial, settings, str(error))
         found.append(params)
         status.append(why)
         history += [
             {"seed": int(snapshots.seed[s]), "epoch": i + 1, **row} for i, row in enumerate(steps)
         ]
+    count = max(len(params["basis"]["monomials"]) for params in found)
+    found = [filled(params, count, snapshots.dimension) for params in found]
     stacked = jax.tree.map(lambda *leaves: _stack(leaves), *found)
     return Fit(stacked, status, pd.DataFrame(history))
 
 
+def bumps(factors: np.ndarray, room: int, settings: Mapping) -> int:
+    """Bumps among the test functions beside the monomials."""
+    return max(2, min(settings["centers"], room - len(factors)))
+
+
+class Stage(NamedTuple):
+    """The test functions, and what an energy of monomials alone makes of them.
+
+    Attributes:
+        tests: basis of phi. plain: the monomials as a candidate. others: those with bumps. change: what makes them orthonormal.
+        population: with the fields of ``plain``. white: noise of the residuals. start: where the steps ended.
+    """
+
+    tests: Mapping
+    plain: trials.Candidate
+    others: list[trials.Candidate]
+    change: np.ndarray
+    population: weak.Population
+    white: weak.Noise
+    start: Climb
+
+
 def solve(
-    snapshots, s: int, factors: np.ndarray, counts: tuple[int, int], settings: Mapping, report
+    snapshots, s: int, factors: np.ndarray, trial: int, room: int, settings: Mapping, report
 ) -> tuple[dict, str, list[dict]]:
     """The posterior of one seed: parameters, status and the iterations of the chosen candidate.
 
     Args:
-        counts: bumps among the test functions, and of V.
+        factors: of the monomials to begin with. trial: bumps of V. room: most test functions.
 
     Raises:
         LinAlgError: the data, or what they make of the normal equations, have no Cholesky factor, or no candidate settles.
@@ -182,52 +172,74 @@ def solve(
     d, seed = snapshots.dimension, int(snapshots.seed[s])
     if not all(np.isfinite(cloud).all() for cloud in clouds):
         raise np.linalg.LinAlgError("train particles are not finite numbers")
-    points, trial = (centres(clouds, count, seed) for count in counts)
-    tests = {
-        "monomials": factors,
-        "centers": points,
-        "sigma": gap(points) * np.resize(settings["test_widths"], counts[0]),
-    }
-    plain, *others = candidates(factors, trial, settings)
-    change = orthonormal(plain.basis, clouds)
-    ranges = ranges_of(settings)
-    chi = pulls = None
+    ranges, chi, pulls = ranges_of(settings), None, None
     if "interaction" in settings["terms"]:
         chi = Partial(kernels, {"ranges": ranges})
         pulls = [weak.mean_gradients(chi, cloud) for cloud in clouds[:-1]]
+    of_trial = trials.centres(clouds, trial, seed)
 
-    def problem_of(candidate):
+    def problem_of(candidate, change):
         population = population_of(clouds, pulls, snapshots.tau, candidate.basis, change, settings)
-        return population._replace(kernels=chi), groups_of(candidate.basis, ranges, settings, d)
+        return population._replace(kernels=chi), groups_of(candidate.basis, ranges, settings)
 
-    # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
-    # every candidate. As a start they need not have settled.
-    population, group = problem_of(plain)
-    mean = np.zeros(len(group))
-    for _ in range(2):
-        white = weak.noise(population, tests, mean)
-        start = steps_of(plain, population, tests, white, group, mean, settings)
-        mean = start.found.mean
-    level, best = 1.0, choose(problem_of, others, tests, white, start, settings, report)
+    def begin(factors):
+        # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
+        # every candidate. As a start they need not have settled.
+        points = trials.centres(clouds, bumps(factors, room, settings), seed)
+        sigma = gap(points) * np.resize(settings["test_widths"], len(points))
+        tests = {"monomials": factors, "centers": points, "sigma": sigma}
+        plain, *others = trials.candidates(
+            factors, of_trial, settings["bump_widths"], "interaction" in settings["terms"]
+        )
+        change = trials.orthonormal(plain.basis, clouds)
+        population, group = problem_of(plain, change)
+        mean = np.zeros(len(group))
+        for _ in range(2):
+            white = weak.noise(population, tests, mean)
+            start = steps_of(plain, population, tests, white, group, mean, settings)
+            mean = start.found.mean
+        return Stage(tests, plain, others, change, population, white, start)
+
+    stage = begin(factors)
+    while len(more := asked_for(stage, room, settings)):
+        report(f"{len(more)} products of two coordinates join the {len(factors)} monomials")
+        factors = np.concatenate([factors, more])
+        stage = begin(factors)
+    level, white = 1.0, stage.white
+    best = choose(problem_of, stage, white, settings, report)
     if best is None:
         # Where no energy carries the data, steps that take them at their word overshoot: as if their noise were what the
         # monomials leave.
-        level = max(level, misfit(start, white))
+        level = max(level, misfit(stage.start, white))
         report(f"as no candidate has settled, with {level:.3g} times the covariance")
-        louder = weak.louder(white, level)
-        best = choose(problem_of, others, tests, louder, start, settings, report)
+        white = weak.louder(white, level)
+        best = choose(problem_of, stage, white, settings, report)
     if best is None:
         raise np.linalg.LinAlgError(
             f"no candidate had settled after {settings['iterations']} iterations"
         )
     reached, chosen = best
     times = level * misfit(reached, white)
-    params = params_of(reached.found, times, chosen.basis, change, ranges, units, settings)
+    params = params_of(reached.found, times, chosen.basis, stage.change, ranges, units, settings)
     beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
     report(
         f"taken: {chosen.name}; misfit {times:.2f}{beta if 'entropy' in settings['terms'] else ''}"
     )
     return params, "ok", reached.path
+
+
+def asked_for(stage: Stage, room: int, settings: Mapping) -> np.ndarray:
+    """Factors (q, width) of the products of two coordinates that join the monomials; none where there is no room."""
+    factors, mean = stage.tests["monomials"], stage.start.found.mean
+    d, width = stage.tests["centers"].shape[1], factors.shape[1]
+    rows = products.products(d, width)
+    known = set(map(tuple, np.sort(factors, axis=1)))
+    rows = rows[[tuple(row) not in known for row in products.factors(rows, d, width)]]
+    beta = weak.bounded_beta(stage.population, stage.tests, mean)
+    misses = misfit(stage.start, stage.white)
+    free = room - 2 - len(factors)
+    found = products.wanted(stage.population, mean, beta, rows, misses, free)
+    return products.factors(found, d, width)
 
 
 def steps_of(candidate, population, tests, white, group, coefficients, settings) -> Climb:
@@ -236,17 +248,14 @@ def steps_of(candidate, population, tests, white, group, coefficients, settings)
     return climb(population, tests, white, group, scales, coefficients, settings["iterations"])
 
 
-def choose(
-    problem_of, candidates, tests, white, start, settings, report
-) -> tuple[Climb, Candidate] | None:
+def choose(problem_of, stage, white, settings, report) -> tuple[Climb, trials.Candidate] | None:
     """The candidate of the largest evidence that settles, and where its steps ended."""
     best = None
-    for candidate in candidates:
-        population, group = problem_of(candidate)
+    for candidate in stage.others:
+        population, group = problem_of(candidate, stage.change)
+        mean = stage.start.found.mean
         try:
-            reached = steps_of(
-                candidate, population, tests, white, group, start.found.mean, settings
-            )
+            reached = steps_of(candidate, population, stage.tests, white, group, mean, settings)
         except np.linalg.LinAlgError as error:
             report(f"{candidate.name}: not solved: {error}")
             continue
@@ -270,8 +279,7 @@ def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, li
         "sigma": np.float64(np.nan),
     }
     ranges = ranges_of(settings)
-    group = groups_of(basis, ranges, settings, d)
-    mean = np.full(len(group), np.nan)
+    mean = np.full(len(groups_of(basis, ranges, settings)), np.nan)
     found = Posterior(mean, np.outer(mean, mean), mean, np.nan, mean)
     steps = [{"loss": np.nan, "evidence": np.nan}]
     change = np.eye(len(factors))
@@ -284,48 +292,10 @@ def ranges_of(settings: Mapping) -> np.ndarray:
     return np.geomspace(*settings["ranges"], settings["kernels"])
 
 
-def candidates(factors, points, settings) -> list[Candidate]:
-    """The monomials alone, and with bumps of every width; these also without W, where it is learned."""
-    wide, large, small = (2 * np.log(size) for size in (_WIDE, _LARGE, _SMALL))
-    interactions = [("", [small]), (", no W", [LOWEST])]
-    if "interaction" not in settings["terms"]:
-        interactions = [("", [])]
-
-    def candidate(name, width, scales):
-        basis = {"monomials": factors, "centers": points, "sigma": width * gap(points)}
-        start = np.array(scales)
-        return Candidate(name, basis, start, (start == LOWEST) | (start == wide))
-
-    first = [wide, large, LOWEST, *interactions[0][1]]
-    found = [candidate("monomials alone", settings["bump_widths"][0], first)]
-    for (note, scale), width in product(interactions, settings["bump_widths"]):
-        name = f"bumps of sigma {width * gap(points):.4g}{note}"
-        found.append(candidate(name, width, [wide, small, small, *scale]))
-    return found
-
-
-def groups_of(basis: Mapping, ranges: np.ndarray, settings: Mapping, d: int) -> np.ndarray:
-    """The group of every coefficient, as :class:`Candidate` lists them."""
-    entropy, low = "entropy" in settings["terms"], degrees(basis["monomials"], d) <= _MOMENTS
-    group = [*np.where(low & entropy, 0, 1), *[2] * len(basis["centers"])]
-    if "interaction" in settings["terms"]:
-        group += [3] * (len(ranges) + 1)
-    return np.array(group + [0] * entropy)
-
-
-def orthonormal(basis: Mapping, clouds: list[np.ndarray]) -> np.ndarray:
-    """C (p, p), upper triangular: the monomials psi C have E[d_i psi . d_j psi] = 1 at the particles for i = j, else 0.
-
-    Raises:
-        LinAlgError: the slopes of the monomials are no finite numbers at the particles.
-    """
-    p = len(basis["monomials"])
-    slopes = [weak.gradients(basis, cloud)[:, :, :p].reshape(-1, p) for cloud in clouds[:-1]]
-    gram = sum(part.T @ part for part in slopes) / sum(map(len, clouds[:-1]))
-    if not np.isfinite(gram).all():
-        raise np.linalg.LinAlgError("the monomials have no finite slopes at the train particles")
-    gram[np.diag_indices(p)] *= 1 + _NUGGET
-    return np.linalg.inv(np.linalg.cholesky(gram)).T
+def groups_of(basis: Mapping, ranges: np.ndarray, settings: Mapping) -> np.ndarray:
+    """The group of every coefficient of the terms that are learned."""
+    terms = settings["terms"]
+    return trials.groups_of(basis, (len(ranges) + 1) * ("interaction" in terms), "entropy" in terms)
 
 
 def population_of(clouds, pulls, tau, basis, change, settings) -> weak.Population:
@@ -375,6 +345,18 @@ def params_of(found: Posterior, misfit, basis, change, ranges, units, settings) 
         "basis": basis,
         "units": units,
     }
+
+
+def filled(params: dict, count: int, d: int) -> dict:
+    """The parameters with ``count`` monomials, as seeds stack: behind their own the factor 1, with the coefficient 0."""
+    basis, own = params["basis"], len(params["basis"]["monomials"])
+    rows = np.pad(basis["monomials"], [(0, count - own), (0, 0)], constant_values=d)
+    place = np.full(count - own, own)
+    theta, covariance = params["theta"], params["covariance"]
+    for axis in (0, 1):
+        covariance = np.insert(covariance, place, 0.0, axis=axis)
+    theta = np.insert(theta, place, 0.0)
+    return params | {"basis": basis | {"monomials": rows}, "theta": theta, "covariance": covariance}
 
 
 def _stack(leaves: tuple) -> np.ndarray:

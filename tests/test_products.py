@@ -1,0 +1,135 @@
+"""Products that a potential needs: their test by a second route, its law without them, and whether they are found."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jko import products, weak
+from jko.features import monomials
+
+TAU = np.array([0.7, 1.3])
+D, DEGREE = 3, 4
+
+
+def clouds(n=80, seed=0, count=3, d=D):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=(n + 7 * k, d)) for k in range(count)]
+
+
+def moving(snapshots, tau=TAU):
+    """A population that the slopes of x_0 and x_1^2 move, and the coefficients of both."""
+    still = [np.zeros((len(cloud), cloud.shape[1], 2)) for cloud in snapshots[:-1]]
+    for field, cloud in zip(still, snapshots, strict=False):
+        field[:, 0, 0], field[:, 1, 1] = 1.0, 2 * cloud[:, 1]
+    return weak.Population(snapshots, tau, still, False), np.array([0.2, -0.1])
+
+
+def basis(rows, d=D):
+    nothing = {"centers": np.zeros((0, d)), "sigma": np.zeros(0)}
+    return {"monomials": products.factors(rows, d, DEGREE), **nothing}
+
+
+def test_every_product_of_two_coordinates_is_listed_once():
+    rows = products.products(D, DEGREE)
+    found = {tuple(row) for row in products.factors(rows, D, DEGREE)}
+    everything = monomials(D, DEGREE, 1000)
+    pairs = [row for row in everything if len(set(row) - {D}) == 2]
+    assert len(found) == len(rows) and found == set(map(tuple, pairs))
+    assert len(products.products(1, DEGREE)) == len(products.products(D, 1)) == 0
+
+
+@pytest.mark.parametrize("s", [0.0, 0.15])
+def test_heat_polynomials_are_means_over_normal_noise(s):
+    x = np.linspace(-2, 2, 5)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
+    found = products.heat_polynomials(x, s, DEGREE)
+    for a in range(DEGREE + 1):
+        wanted = (x[:, None] + np.sqrt(2 * s) * nodes) ** a @ weights / weights.sum()
+        np.testing.assert_allclose(found[a], wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+@pytest.mark.parametrize("block", [2**21, 200])
+def test_the_statistic_is_the_gain_of_generalised_least_squares(beta, block, monkeypatch):
+    """chi^2 of the residuals less its least one over theta, which enters each of them through x + theta X."""
+    monkeypatch.setattr(products, "_BLOCK", block)
+    population, coefficients = moving(clouds())
+    rows = products.products(D, DEGREE)
+    found = products.statistics(population, coefficients, beta, rows)
+    moved = [weak.moved(population, k, coefficients) for k in range(2)]
+    for row, value in zip(rows, found, strict=True):
+        one = basis(row[None])
+        seen = [weak.values(one, cloud)[:, 0] for cloud in population.clouds]
+        pushed = [weak.values(one, moved[k], TAU[k] * beta)[:, 0] for k in range(2)]
+        covariance = np.diag([np.var(pushed[k]) / len(pushed[k]) for k in range(2)])
+        covariance += np.diag([np.var(seen[k + 1]) / len(seen[k + 1]) for k in range(2)])
+        covariance[0, 1] = covariance[1, 0] = -np.cov(seen[1], pushed[1], bias=True)[0, 1] / len(
+            seen[1]
+        )
+        residual = np.array([seen[k + 1].mean() - pushed[k].mean() for k in range(2)])
+
+        def predicted(theta, one=one):
+            # The slope of phi at the particle moves it further by -tau theta.
+            means = []
+            for k in range(2):
+                slope = weak.gradients(one, population.clouds[k])[:, :, 0]
+                there = moved[k] - TAU[k] * theta * slope
+                means.append(weak.values(one, there, TAU[k] * beta).mean())
+            return np.array(means)
+
+        x = (predicted(1e-4) - predicted(-1e-4)) / 2e-4
+        root = np.linalg.inv(np.linalg.cholesky(covariance))
+        _, left, *_ = np.linalg.lstsq((root @ x)[:, None], root @ residual)
+        assert value == pytest.approx(np.sum((root @ residual) ** 2) - left[0], rel=1e-5)
+
+
+def test_without_products_the_statistics_are_chi_square():
+    """Snapshots that the coefficients do move, of fresh particles each."""
+    found, rows = [], products.products(4, 3)
+    for seed in range(60):
+        first, second, third = clouds(400, seed, 3, d=4)
+        tau = np.array([1.0, 1.0])
+
+        def step(cloud):
+            population, coefficients = moving([cloud, cloud], tau[:1])
+            return weak.moved(population, 0, coefficients)
+
+        population, coefficients = moving([first, step(second), step(step(third))], tau)
+        found.append(products.statistics(population, coefficients, 0.0, rows))
+        assert len(products.wanted(population, coefficients, 0.0, rows, 1.0, 50)) <= 2
+    found = np.concatenate(found)
+    # The mean of chi^2 with one degree is 1, and a tenth of it lies above 2.71; there are 60 draws of 18 that hang together.
+    assert np.mean(found) == pytest.approx(1, abs=0.15)
+    assert np.mean(found > 2.71) == pytest.approx(0.1, abs=0.03)
+
+
+def test_the_products_that_move_particles_are_found_and_no_others():
+    """V = x_0^2 x_1 / 2 + x_2 x_3 in six dimensions, where V may have a hundred products."""
+    d, tau, rng = 6, np.full(4, 0.05), np.random.default_rng(1)
+
+    def potential(x):
+        return x[0] ** 2 * x[1] / 2 + x[2] * x[3]
+
+    def step(cloud):
+        return cloud - 0.05 * np.asarray(jax.vmap(jax.grad(potential))(jnp.asarray(cloud)))
+
+    snapshots = []
+    for k in range(5):
+        cloud = rng.normal(size=(3000, d))
+        for _ in range(k):
+            cloud = step(cloud)
+        snapshots.append(cloud)
+    fields = [np.zeros((3000, d, 1))] * 4
+    population = weak.Population(snapshots, tau, fields, False)
+    rows = products.products(d, 3)
+    found = products.wanted(population, np.zeros(1), 0.0, rows, 1.0, 50)
+    first = {tuple(row) for row in found[:2]}
+    assert first == {(0, 1, 2, 1), (2, 3, 1, 1)} and len(found) <= 4
+    np.testing.assert_array_equal(
+        products.wanted(population, np.zeros(1), 0.0, rows, 1.0, 1), found[:1]
+    )
+    assert len(products.wanted(population, np.zeros(1), 0.0, rows, 1e4, 50)) == 0
+    assert len(products.wanted(population, np.zeros(1), 0.0, rows, 1.0, 0)) == 0

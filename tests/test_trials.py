@@ -1,0 +1,62 @@
+"""Trial functions of the weak form: orthonormal monomials, and the scales of every candidate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jko import trials, weak
+from jko.evidence import LOWEST
+from jko.features import gap, monomials
+
+FACTORS = monomials(2, 3, 30)
+POINTS = np.array([[0.0, 0.5], [-1.0, 0.2], [0.8, -0.9]])
+
+
+def clouds():
+    rng = np.random.default_rng(0)
+    return [3 + rng.normal(size=(n, 2)) @ np.array([[1.0, 0.5], [0.0, 0.2]]) for n in (60, 90, 70)]
+
+
+def test_orthonormal_monomials_have_orthonormal_slopes():
+    basis = {"monomials": FACTORS, "centers": POINTS, "sigma": np.ones(3)}
+    change = trials.orthonormal(basis, clouds())
+    np.testing.assert_allclose(change, np.triu(change), atol=1e-9)
+    p, places = len(FACTORS), np.concatenate(clouds()[:-1])
+    slopes = weak.gradients(basis, places)[:, :, :p] @ change
+    gram = np.einsum("ndp,ndq->pq", slopes, slopes) / len(places)
+    np.testing.assert_allclose(gram, np.eye(p), atol=1e-4)
+    broken = clouds()
+    broken[0][3, 1] = 1e200
+    with pytest.raises(np.linalg.LinAlgError, match="no finite slopes"):
+        trials.orthonormal(basis, broken)
+
+
+@pytest.mark.parametrize("interaction", [False, True])
+def test_every_width_stands_with_and_without_an_interaction(interaction):
+    plain, *others = trials.candidates(FACTORS, POINTS, [1.0, 4.0], interaction)
+    assert len(others) == (4 if interaction else 2)
+    assert [float(one.basis["sigma"]) for one in others[:2]] == [gap(POINTS), 4 * gap(POINTS)]
+    # The wide prior of beta stays, and the bumps are off where the monomials are alone.
+    assert plain.start[2] == LOWEST and plain.fixed.tolist()[:3] == [True, False, True]
+    for one in others:
+        assert one.fixed.tolist()[:3] == [True, False, False]
+        assert len(one.start) == (4 if interaction else 3)
+    if interaction:
+        assert [bool(one.fixed[3]) for one in others] == [False, False, True, True]
+        assert all(one.start[3] == LOWEST and "no W" in one.name for one in others[2:])
+
+
+def test_the_moments_that_an_entropy_moves_have_the_wide_prior():
+    basis = {"monomials": FACTORS, "centers": POINTS}
+    low = np.sum(FACTORS < 2, axis=1) <= 2
+    found = trials.groups_of(basis, 2, True)
+    assert found.tolist() == [*np.where(low, 0, 1), 2, 2, 2, 3, 3, 0]
+    assert trials.groups_of(basis, 0, False).tolist() == [1] * len(FACTORS) + [2] * 3
+
+
+def test_centres_lie_among_the_particles_and_repeat():
+    found = trials.centres(clouds(), 5, seed=4)
+    np.testing.assert_array_equal(found, trials.centres(clouds(), 5, seed=4))
+    low, high = (edge(np.concatenate(clouds()), axis=0) for edge in (np.min, np.max))
+    assert found.shape == (5, 2) and (found > low).all() and (found < high).all()

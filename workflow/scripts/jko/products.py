@@ -1,0 +1,128 @@
+"""Products of two coordinates that a potential needs: which ones the changes of their means ask for.
+
+In d dimensions there are of order d^2 products x_i^a x_j^b, more than test functions have room for beside the powers
+of single coordinates, and a potential of few neighbouring coordinates needs of order d of them. Each is asked by itself, as
+test function and as part of V at once: where an energy with the step T (:mod:`jko.weak`) has been found, the residuals of phi =
+x_i^a x_j^b in the K - 1 intervals are noise r with a covariance S, if V has no theta phi besides. If it has, their mean is X theta,
+
+    X_k = -tau mean_x grad phi_s(T x) . grad phi(x),
+
+and the score test (Rao 1948) of theta = 0,
+
+    (X^T S^{-1} r)^2 / (X^T S^{-1} X),
+
+is chi^2 with one degree of freedom if theta is 0. That what was found depends on the same particles is left out. Of p products of which V has
+none, the largest statistic stays below 2 log p in most draws (the universal threshold of Donoho and Johnstone 1994): those
+above it are :func:`wanted`.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from jko import weak
+
+# Numbers that are held at once: values of some products at all particles of a snapshot.
+_BLOCK = 2**21
+
+
+def products(d: int, degree: int) -> np.ndarray:
+    """All products with i < j, a, b >= 1 and a + b <= degree: (p, 4), rows (i, j, a, b)."""
+    powers = [(a, b) for a in range(1, degree) for b in range(1, degree - a + 1)]
+    rows = [(*pair, *power) for pair in combinations(range(d), 2) for power in powers]
+    return np.array(rows, dtype=np.int32).reshape(-1, 4)
+
+
+def factors(rows: np.ndarray, d: int, width: int) -> np.ndarray:
+    """Products (p, 4) as :func:`jko.features.monomials` lists them: (p, width), width at least their degree."""
+    lists = [(i,) * a + (j,) * b + (d,) * (width - a - b) for i, j, a, b in rows]
+    return np.array(lists, dtype=np.int32).reshape(-1, width)
+
+
+def wanted(
+    population: weak.Population,
+    coefficients: np.ndarray,
+    beta: float,
+    rows: np.ndarray,
+    misfit: float,
+    most: int,
+) -> np.ndarray:
+    """The products, of rows (p, 4), that V needs: (q, 4) with q at most ``most``, the surest first.
+
+    Args:
+        coefficients, beta: of the energy found without them.
+        misfit: chi^2 of that energy over its mean; above 1, residuals count as so much noisier.
+    """
+    if not len(rows) or most <= 0:
+        return rows[:0]
+    found = statistics(population, coefficients, beta, rows) / max(1.0, misfit)
+    order = np.argsort(-found)[:most]
+    return rows[order[found[order] > 2 * np.log(len(rows))]]
+
+
+def statistics(
+    population: weak.Population, coefficients: np.ndarray, beta: float, rows: np.ndarray
+) -> np.ndarray:
+    """The score test of each product of rows (p, 4): (p,).
+
+    Args:
+        coefficients: of the energy whose T moves the particles, and ``beta`` that of its entropy.
+    """
+    degree, clouds, tau = int(np.max(rows[:, 2:])), population.clouds, population.tau
+    seen = [heat_polynomials(cloud, 0.0, degree) for cloud in clouds]
+    pushed = [
+        heat_polynomials(weak.moved(population, k, coefficients), tau[k] * beta, degree)
+        for k in range(len(tau))
+    ]
+    blocks = -(-len(rows) * max(map(len, clouds)) // _BLOCK)
+    return np.concatenate(
+        [_score(pushed, seen, tau, block) for block in np.array_split(rows, blocks)]
+    )
+
+
+def heat_polynomials(x: np.ndarray, s: float, degree: int) -> np.ndarray:
+    """h_a(x) = E[(x + sqrt(2 s) xi)^a], xi normal, for a = 0..degree at every number of x: (degree + 1, *x.shape).
+
+    h_{a+1} = x h_a + 2 s a h_{a-1}, and h_a has the slope a h_{a-1}.
+    """
+    found = [np.ones_like(x), x]
+    for a in range(1, degree):
+        found.append(x * found[a] + 2 * s * a * found[a - 1])
+    return np.stack(found[: degree + 1])
+
+
+def _values(heat, rows):
+    """phi_s at the particles: (n, p), from heat polynomials (degree + 1, n, d)."""
+    i, j, a, b = rows.T
+    return (heat[a, :, i] * heat[b, :, j]).T
+
+
+def _slopes(heat, rows):
+    """Both slopes of phi_s that are not zero, along i and j: (n, p) each."""
+    i, j, a, b = rows.T
+    return (
+        (a[:, None] * heat[a - 1, :, i] * heat[b, :, j]).T,
+        (b[:, None] * heat[a, :, i] * heat[b - 1, :, j]).T,
+    )
+
+
+def _score(pushed, seen, tau, rows):
+    """The test from heat polynomials of moved particles, K-1 of (degree + 1, n_k, d), and of particles, K."""
+    intervals = range(len(tau))
+    there = [_values(heat, rows) for heat in pushed]
+    here = [_values(heat, rows) for heat in seen]
+    residual = np.stack([here[k + 1].mean(axis=0) - there[k].mean(axis=0) for k in intervals])
+    slope = np.zeros_like(residual)
+    covariance = np.zeros((len(rows), len(tau), len(tau)))
+    for k in intervals:
+        for smooth, own in zip(_slopes(pushed[k], rows), _slopes(seen[k], rows), strict=True):
+            slope[k] -= tau[k] * np.mean(smooth * own, axis=0)
+        after = here[k + 1]
+        covariance[:, k, k] = there[k].var(axis=0) / len(there[k]) + after.var(axis=0) / len(after)
+        if k + 1 < len(tau):
+            both = np.mean((after - after.mean(axis=0)) * there[k + 1], axis=0) / len(after)
+            covariance[:, k, k + 1] = covariance[:, k + 1, k] = -both
+    weight = np.linalg.solve(covariance, slope.T[:, :, None])[:, :, 0]  # (p, K-1)
+    return np.sum(weight * residual.T, axis=1) ** 2 / np.sum(weight * slope.T, axis=1)

@@ -1,0 +1,95 @@
+"""Trial functions of the weak form: what V may be made of, and where the climb of the evidence starts.
+
+A candidate has monomials and bumps of one width; :mod:`jko.methods.weak_form` takes the one of the largest evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from jko import weak
+from jko.evidence import LOWEST
+from jko.features import degrees, gap
+
+# Seeds the clusters apart from every other use of a dataset's seeds.
+_STREAM = 9
+# Prior displacements in one interval, in units of the population's width: from where the evidence is climbed, and where it
+# is not asked.
+_LARGE, _SMALL, _WIDE = 0.1, 0.01, 1.0
+# Where beta is learned, the degree up to which monomials have the wide prior.
+_MOMENTS = 2
+# Share of its diagonal that is added to the product of the monomials' slopes.
+_NUGGET = 1e-9
+
+
+class Candidate(NamedTuple):
+    """A set of trial functions, and where its scales start.
+
+    Attributes:
+        name: for the log. basis: of psi. start: (groups,) log variances, of the wide prior, the monomials, the bumps and, if
+            learned, W. fixed: (groups,) bool, those that stay.
+    """
+
+    name: str
+    basis: Mapping
+    start: np.ndarray
+    fixed: np.ndarray
+
+
+def centres(clouds: list[np.ndarray], count: int, seed: int) -> np.ndarray:
+    """Centres (count, d) of clusters of all particles."""
+    state = int(np.random.SeedSequence([seed, _STREAM]).generate_state(1)[0])
+    found = KMeans(count, n_init=1, max_iter=30, random_state=state).fit(np.concatenate(clouds))
+    return found.cluster_centers_
+
+
+def candidates(
+    factors: np.ndarray, points: np.ndarray, widths: Sequence[float], interaction: bool
+) -> list[Candidate]:
+    """The monomials alone, and with bumps of every width; these also without W, where it is learned.
+
+    Args:
+        factors: of the monomials. points: (c, d) centres of the bumps.
+        widths: sigma of the bumps in units of the mean squared gap between the points.
+    """
+    wide, large, small = (2 * np.log(size) for size in (_WIDE, _LARGE, _SMALL))
+    interactions = [("", [small]), (", no W", [LOWEST])] if interaction else [("", [])]
+
+    def candidate(name, width, scales):
+        basis = {"monomials": factors, "centers": points, "sigma": width * gap(points)}
+        start = np.array(scales)
+        return Candidate(name, basis, start, (start == LOWEST) | (start == wide))
+
+    first = [wide, large, LOWEST, *interactions[0][1]]
+    found = [candidate("monomials alone", widths[0], first)]
+    for (note, scale), width in product(interactions, widths):
+        name = f"bumps of sigma {width * gap(points):.4g}{note}"
+        found.append(candidate(name, width, [wide, small, small, *scale]))
+    return found
+
+
+def groups_of(basis: Mapping, kernels: int, entropy: bool) -> np.ndarray:
+    """The group of every coefficient, as :class:`Candidate` lists them: of V, then of so many kernels of W, then beta."""
+    low = degrees(basis["monomials"], basis["centers"].shape[1]) <= _MOMENTS
+    group = [*np.where(low & entropy, 0, 1), *[2] * len(basis["centers"]), *[3] * kernels]
+    return np.array(group + [0] * entropy)
+
+
+def orthonormal(basis: Mapping, clouds: list[np.ndarray]) -> np.ndarray:
+    """C (p, p), upper triangular: the monomials psi C have E[d_i psi . d_j psi] = 1 at the particles for i = j, else 0.
+
+    Raises:
+        LinAlgError: the slopes of the monomials are no finite numbers at the particles.
+    """
+    p = len(basis["monomials"])
+    slopes = [weak.gradients(basis, cloud)[:, :, :p].reshape(-1, p) for cloud in clouds[:-1]]
+    gram = sum(part.T @ part for part in slopes) / sum(map(len, clouds[:-1]))
+    if not np.isfinite(gram).all():
+        raise np.linalg.LinAlgError("the monomials have no finite slopes at the train particles")
+    gram[np.diag_indices(p)] *= 1 + _NUGGET
+    return np.linalg.inv(np.linalg.cholesky(gram)).T
