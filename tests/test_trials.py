@@ -27,7 +27,7 @@ def test_orthonormal_monomials_have_orthonormal_slopes():
     gram = np.einsum("ndp,ndq->pq", slopes, slopes) / len(places)
     np.testing.assert_allclose(gram, np.eye(p), atol=1e-4)
     broken = clouds()
-    broken[0][3, 1] = 1e200
+    broken[0][3, 1] = np.nan
     with pytest.raises(np.linalg.LinAlgError, match="no finite slopes"):
         trials.orthonormal(basis, broken)
 
