@@ -156,6 +156,27 @@ use rule table_potentials as table_dimensions with:
         code=code("table_errors"),
 
 
+use rule table_potentials as table_particles with:
+    input:
+        metrics=experiment_metrics("particles"),
+    output:
+        tsv=report(
+            "results/tables/particles.tsv",
+            caption="../report/table_particles.rst",
+            category="Simulated landscapes",
+        ),
+        md="results/tables/particles.md",
+    log:
+        "results/logs/table_particles.log",
+    params:
+        datasets=experiment_columns("particles", landscape="potential", n_train="n_train"),
+        metrics=["w1", "l2_uvp", "misfit"],
+        methods=experiment_method_settings("particles"),
+        references=REFERENCES,
+        layout={"index": ["landscape"], "columns": ["method", "scheme", "n_train"], "by": []},
+        code=code("table_errors"),
+
+
 use rule table_potentials as table_ijkonet_fig2 with:
     input:
         metrics=experiment_metrics("ijkonet_fig2"),
