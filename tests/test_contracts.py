@@ -51,6 +51,7 @@ ORDER = (
     "gauss_newton",
     "densities",
     "couplings",
+    "readings",
     "curves",
     "solvers",
     "simulation",

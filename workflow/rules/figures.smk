@@ -288,6 +288,39 @@ rule figure_scaling:
         "../scripts/figure_scaling.py"
 
 
+rule figure_coupling_noise:
+    input:
+        snapshots=expand(
+            "results/{dataset}/snapshots.npz",
+            dataset=experiment_datasets("coupling_ablation"),
+        ),
+        couplings=expand(
+            "results/{dataset}/coupling-exact.npz",
+            dataset=experiment_datasets("coupling_ablation"),
+        ),
+    output:
+        pdf="results/figures/coupling_noise.pdf",
+        png=report(
+            "results/figures/coupling_noise.png",
+            caption="../report/figure_coupling_noise.rst",
+            category="Simulated landscapes",
+        ),
+    log:
+        "results/logs/figure_coupling_noise.log",
+    conda:
+        "../../envs/jko.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        centers=60,
+        widths=[0.1, 0.2, 0.4, 0.8, 1.6],
+        code=code("figure_coupling_noise"),
+    script:
+        "../scripts/figure_coupling_noise.py"
+
+
 rule figure_coupling_ablation:
     input:
         errors="results/tables/coupling_ablation.tsv",
