@@ -88,7 +88,7 @@ def evaluate_fit(
     schemes of :func:`jko.prediction.compared` and for a learned map; the rollout, the errors of the gradients and beta for the scheme that the learning assumed. A method with a posterior has its ``uncertainties``:
     what it expects of its own errors, and where the truth is known whether its intervals hold it.
     """
-    # Those of a failed seed are the rows of the others.
+    # A failed seed has a row for every mode and scheme that the others have.
     found = [predicted for predicted in predictions if predicted is not None]
     usual = [*(("one_step", name) for name in compared(scheme)), ("rollout", scheme)]
     keys = dict.fromkeys([*(key for predicted in found for key in predicted), *usual])
@@ -145,9 +145,8 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
             yield from _cloud_numbers(snapshots, s, method, [((mode, "none"), predicted)], "ok")
         if snapshots.truth is not None:
             truth = true_energy(snapshots.truth)
-            clouds = [
-                ((mode, "explicit"), far) for mode, far in _oracle(truth, snapshots, s).items()
-            ]
+            found = _oracle(truth, snapshots, s)
+            clouds = [((mode, "explicit"), predicted) for mode, predicted in found.items()]
             yield from _cloud_numbers(snapshots, s, "oracle", clouds, "ok")
             yield from _gradient_numbers(snapshots, s, "zero_energy", "none", zero_energy(), "ok")
             for name, energy in (("oracle", truth), ("zero_energy", zero_energy())):

@@ -1,9 +1,10 @@
 """Products of two coordinates that a potential needs: which ones the changes of their means ask for.
 
 In d dimensions there are of order d^2 products x_i^a x_j^b, more than test functions have room for beside the powers
-of single coordinates, and a potential of few neighbouring coordinates needs of order d of them. Each is asked by itself, as
-test function and as part of V at once: where an energy with the step T (:mod:`jko.weak`) has been found, the residuals of phi =
-x_i^a x_j^b in the K - 1 intervals are noise r with a covariance S, if V has no theta phi besides. If it has, their mean is X theta,
+of single coordinates, and a potential of few neighbouring coordinates needs of order d of them. Each is asked by
+itself, as test function and as part of V at once: where an energy with the step T (:mod:`jko.weak`) has been found, the
+residuals of phi = x_i^a x_j^b in the K - 1 intervals are noise r with a covariance S, if V has no theta phi besides. If it
+has, their mean is X theta,
 
     X_k = -tau mean_x grad phi_s(T x) . grad phi(x),
 
@@ -11,9 +12,9 @@ and the score test (Rao 1948) of theta = 0,
 
     (X^T S^{-1} r)^2 / (X^T S^{-1} X),
 
-is chi^2 with one degree of freedom if theta is 0. That what was found depends on the same particles is left out. Of p products of which V has
-none, the largest statistic stays below 2 log p in most draws (the universal threshold of Donoho and Johnstone 1994): those
-above it are :func:`wanted`.
+is chi^2 with one degree of freedom if theta is 0. That what was found depends on the same particles is left out. Of many
+products of which V has none, p, the largest statistic stays below 2 log p in most draws (the universal threshold of Donoho
+and Johnstone 1994): those above it are :func:`wanted`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ import numpy as np
 
 from jko import weak
 
-# Numbers that are held at once: values of some products at all particles of a snapshot.
-_BLOCK = 2**21
+# Most values of some products at the particles of one snapshot; there are as many for each snapshot, twice, and slopes.
+_BLOCK = 2**20
+# Share of a variance that is added to it: a product that is 0 but in one snapshot has a covariance without an inverse.
+_NUGGET = 1e-9
 
 
 def products(d: int, degree: int) -> np.ndarray:
@@ -46,20 +49,21 @@ def wanted(
     coefficients: np.ndarray,
     beta: float,
     rows: np.ndarray,
+    among: int,
     misfit: float,
-    most: int,
 ) -> np.ndarray:
-    """The products, of rows (p, 4), that V needs: (q, 4) with q at most ``most``, the surest first.
+    """The products, of rows (p, 4), that V needs: (q, 4), the surest first.
 
     Args:
         coefficients, beta: of the energy found without them.
+        among: p of the threshold: those that V has already count too, as they were chosen from as many.
         misfit: chi^2 of that energy over its mean; above 1, residuals count as so much noisier.
     """
-    if not len(rows) or most <= 0:
-        return rows[:0]
+    if not len(rows):
+        return rows
     found = statistics(population, coefficients, beta, rows) / max(1.0, misfit)
-    order = np.argsort(-found)[:most]
-    return rows[order[found[order] > 2 * np.log(len(rows))]]
+    order = np.argsort(-found)
+    return rows[order[found[order] > 2 * np.log(among)]]
 
 
 def statistics(
@@ -85,7 +89,8 @@ def statistics(
 def heat_polynomials(x: np.ndarray, s: float, degree: int) -> np.ndarray:
     """h_a(x) = E[(x + sqrt(2 s) xi)^a], xi normal, for a = 0..degree at every number of x: (degree + 1, *x.shape).
 
-    h_{a+1} = x h_a + 2 s a h_{a-1}, and h_a has the slope a h_{a-1}.
+    h_{a+1} = x h_a + 2 s a h_{a-1}, and h_a has the slope a h_{a-1}; of each coordinate once, where
+    :func:`jko.weak.smoothed` would take them for every product.
     """
     found = [np.ones_like(x), x]
     for a in range(1, degree):
@@ -120,9 +125,14 @@ def _score(pushed, seen, tau, rows):
         for smooth, own in zip(_slopes(pushed[k], rows), _slopes(seen[k], rows), strict=True):
             slope[k] -= tau[k] * np.mean(smooth * own, axis=0)
         after = here[k + 1]
-        covariance[:, k, k] = there[k].var(axis=0) / len(there[k]) + after.var(axis=0) / len(after)
+        spread = there[k].var(axis=0) / len(there[k]) + after.var(axis=0) / len(after)
+        covariance[:, k, k] = (1 + _NUGGET) * spread + np.finfo(float).tiny
         if k + 1 < len(tau):
             both = np.mean((after - after.mean(axis=0)) * there[k + 1], axis=0) / len(after)
             covariance[:, k, k + 1] = covariance[:, k + 1, k] = -both
     weight = np.linalg.solve(covariance, slope.T[:, :, None])[:, :, 0]  # (p, K-1)
-    return np.sum(weight * residual.T, axis=1) ** 2 / np.sum(weight * slope.T, axis=1)
+    known = np.sum(weight * slope.T, axis=1)
+    # What no particle sees has no slope, and nothing is known of it.
+    return np.where(
+        known > 0, np.sum(weight * residual.T, axis=1) ** 2 / np.where(known > 0, known, 1), 0
+    )

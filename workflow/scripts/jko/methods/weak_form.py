@@ -19,8 +19,8 @@ Test functions are the monomials, and bumps around the centres of clusters of th
 turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Together they are at most a share
 of the smallest snapshot, as their covariance comes from it. In many dimensions bumps say little, and powers of single
 coordinates go on to the whole degree where products of coordinates no longer fit: a sum over coordinates is
-found in 50 dimensions. Of the products of two coordinates those join that the residuals of such a sum ask for, by a test of each
-(:mod:`jko.products`), until none does: a V of neighbours has of order d of them. V has more bumps than the test functions, since what V cannot carry would count as known. The posterior
+found in 50 dimensions. Products of two coordinates join where the residuals ask for them, by a test of each
+(:mod:`jko.products`), until none does or there is no more room: a V of neighbours has of order d of them. V has more bumps than the test functions, since what V cannot carry would count as known. The posterior
 covariance of theta stands beside its mean: see :func:`uncertainty`.
 
 chi^2 of the residuals over what it is in the mean if V, W and beta can be the true ones, N less the coefficients that the
@@ -111,8 +111,11 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     # A sum over coordinates has `degree` powers of each.
     most = max(settings["max_polynomials"], degree * snapshots.dimension)
     factors = monomials(snapshots.dimension, degree, min(most, room - 2))
+    factors = np.pad(
+        factors, [(0, 0), (0, degree - factors.shape[1])], constant_values=snapshots.dimension
+    )
     residuals = len(snapshots.tau) * (len(factors) + bumps(factors, room, settings))
-    trial = max(2, min(settings["trial_centers"], int(_MOST * residuals) - len(factors)))
+    count = max(2, min(settings["trial_centers"], int(_MOST * residuals) - len(factors)))
     found, status, history = [], [], []
     for s in seeds:
 
@@ -120,22 +123,22 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
             report(f"seed {seed}: {line}")
 
         try:
-            params, why, steps = solve(snapshots, s, factors, trial, room, settings, of_seed)
+            params, why, steps = solve(snapshots, s, factors, count, room, settings, of_seed)
         except np.linalg.LinAlgError as error:
-            params, why, steps = unsolved(snapshots, s, factors, trial, settings, str(error))
+            params, why, steps = unsolved(snapshots, s, factors, count, settings, str(error))
         found.append(params)
         status.append(why)
         history += [
             {"seed": int(snapshots.seed[s]), "epoch": i + 1, **row} for i, row in enumerate(steps)
         ]
-    count = max(len(params["basis"]["monomials"]) for params in found)
-    found = [filled(params, count, snapshots.dimension) for params in found]
+    most = max(len(params["basis"]["monomials"]) for params in found)
+    found = [filled(params, most, snapshots.dimension) for params in found]
     stacked = jax.tree.map(lambda *leaves: _stack(leaves), *found)
     return Fit(stacked, status, pd.DataFrame(history))
 
 
 def bumps(factors: np.ndarray, room: int, settings: Mapping) -> int:
-    """Bumps among the test functions beside the monomials."""
+    """How many bumps there are among the test functions, beside the monomials."""
     return max(2, min(settings["centers"], room - len(factors)))
 
 
@@ -143,12 +146,11 @@ class Stage(NamedTuple):
     """The test functions, and what an energy of monomials alone makes of them.
 
     Attributes:
-        tests: basis of phi. plain: the monomials as a candidate. others: those with bumps. change: what makes them orthonormal.
-        population: with the fields of ``plain``. white: noise of the residuals. start: where the steps ended.
+        tests: basis of phi. others: the candidates with bumps. change: what makes the monomials orthonormal.
+        population: with the fields of the monomials. white: noise of the residuals. start: where the steps ended.
     """
 
     tests: Mapping
-    plain: trials.Candidate
     others: list[trials.Candidate]
     change: np.ndarray
     population: weak.Population
@@ -157,12 +159,12 @@ class Stage(NamedTuple):
 
 
 def solve(
-    snapshots, s: int, factors: np.ndarray, trial: int, room: int, settings: Mapping, report
+    snapshots, s: int, factors: np.ndarray, count: int, room: int, settings: Mapping, report
 ) -> tuple[dict, str, list[dict]]:
     """The posterior of one seed: parameters, status and the iterations of the chosen candidate.
 
     Args:
-        factors: of the monomials to begin with. trial: bumps of V. room: most test functions.
+        factors: of the monomials to begin with. count: how many bumps V has. room: most test functions.
 
     Raises:
         LinAlgError: the data, or what they make of the normal equations, have no Cholesky factor, or no candidate settles.
@@ -176,7 +178,7 @@ def solve(
     if "interaction" in settings["terms"]:
         chi = Partial(kernels, {"ranges": ranges})
         pulls = [weak.mean_gradients(chi, cloud) for cloud in clouds[:-1]]
-    of_trial = trials.centres(clouds, trial, seed)
+    centers = trials.centres(clouds, count, seed)
 
     def problem_of(candidate, change):
         population = population_of(clouds, pulls, snapshots.tau, candidate.basis, change, settings)
@@ -189,7 +191,7 @@ def solve(
         sigma = gap(points) * np.resize(settings["test_widths"], len(points))
         tests = {"monomials": factors, "centers": points, "sigma": sigma}
         plain, *others = trials.candidates(
-            factors, of_trial, settings["bump_widths"], "interaction" in settings["terms"]
+            factors, centers, settings["bump_widths"], "interaction" in settings["terms"]
         )
         change = trials.orthonormal(plain.basis, clouds)
         population, group = problem_of(plain, change)
@@ -198,12 +200,18 @@ def solve(
             white = weak.noise(population, tests, mean)
             start = steps_of(plain, population, tests, white, group, mean, settings)
             mean = start.found.mean
-        return Stage(tests, plain, others, change, population, white, start)
+        return Stage(tests, others, change, population, white, start)
 
     stage = begin(factors)
-    while len(more := asked_for(stage, room, settings)):
-        report(f"{len(more)} products of two coordinates join the {len(factors)} monomials")
-        factors = np.concatenate([factors, more])
+    while len(more := asked_for(stage)):
+        free = max(0, room - 2 - len(factors))
+        report(
+            f"{min(len(more), free)} of {len(more)} products of two coordinates that the residuals ask for "
+            f"join the {len(factors)} monomials; there is room for {free}"
+        )
+        if not free:
+            break
+        factors = np.concatenate([factors, more[:free]])
         stage = begin(factors)
     level, white = 1.0, stage.white
     best = choose(problem_of, stage, white, settings, report)
@@ -228,18 +236,17 @@ def solve(
     return params, "ok", reached.path
 
 
-def asked_for(stage: Stage, room: int, settings: Mapping) -> np.ndarray:
-    """Factors (q, width) of the products of two coordinates that join the monomials; none where there is no room."""
+def asked_for(stage: Stage) -> np.ndarray:
+    """Factors (q, degree) of the products of two coordinates that the residuals ask for, beside the monomials."""
     factors, mean = stage.tests["monomials"], stage.start.found.mean
-    d, width = stage.tests["centers"].shape[1], factors.shape[1]
-    rows = products.products(d, width)
+    d, degree = stage.tests["centers"].shape[1], factors.shape[1]
+    every = products.products(d, degree)
     known = set(map(tuple, np.sort(factors, axis=1)))
-    rows = rows[[tuple(row) not in known for row in products.factors(rows, d, width)]]
+    rows = every[[tuple(row) not in known for row in products.factors(every, d, degree)]]
     beta = weak.bounded_beta(stage.population, stage.tests, mean)
     misses = misfit(stage.start, stage.white)
-    free = room - 2 - len(factors)
-    found = products.wanted(stage.population, mean, beta, rows, misses, free)
-    return products.factors(found, d, width)
+    found = products.wanted(stage.population, mean, beta, rows, len(every), misses)
+    return products.factors(found, d, degree)
 
 
 def steps_of(candidate, population, tests, white, group, coefficients, settings) -> Climb:
