@@ -211,6 +211,12 @@ def of_seed(rows: CoupledRows, snapshots: Snapshots, s: int) -> CoupledRows:
     return found
 
 
+def by_interval(rows: CoupledRows) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """i, j and weight of the pairs of each interval, for the rows of one seed."""
+    parts = [rows.k == k for k in range(rows.cost.shape[1])]
+    return [(rows.i[part], rows.j[part], rows.weight[part]) for part in parts]
+
+
 def couple_snapshots(snapshots: Snapshots, settings: Mapping, report=print) -> CoupledRows:
     """Couple every pair of neighbouring train snapshots of every seed."""
     intervals = len(snapshots.time) - 1

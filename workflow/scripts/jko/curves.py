@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy.interpolate import CubicSpline, PPoly
 
-from jko.couplings import CoupledRows, of_seed
+from jko.couplings import CoupledRows, by_interval, of_seed
 from jko.snapshots import Snapshots
 
 Curve = Literal["spline", "linear"]
@@ -28,10 +28,7 @@ def chains(
         ValueError: the coupling holds a row that is not a train row of the seed,
             or lacks a particle on the way.
     """
-    all_pairs, pairs = of_seed(coupling, snapshots, s), []
-    for m in range(len(snapshots.tau)):
-        here = all_pairs.k == m
-        pairs.append((all_pairs.i[here], all_pairs.j[here], all_pairs.weight[here]))
+    pairs = by_interval(of_seed(coupling, snapshots, s))
     rows = {k: snapshots.rows(s, "train", k)}
     for m in range(k, len(pairs)):
         i, j, weight = pairs[m]

@@ -20,13 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jko import weak
-from jko.couplings import CoupledRows, of_seed
-from jko.energies import Energy, drifts
+from jko.couplings import CoupledRows, by_interval, of_seed
+from jko.energies import Energy
+from jko.prediction import one_step
 from jko.snapshots import Snapshots
 
 READINGS = ("means", "pairs, slope at x", "pairs, slope at y")
@@ -34,23 +33,15 @@ READINGS = ("means", "pairs, slope at x", "pairs, slope at y")
 
 def pairs_of(coupling: CoupledRows, snapshots: Snapshots, s: int) -> list[tuple[np.ndarray, ...]]:
     """Pairs x (p, d), y (p, d) of the ``s``-th seed and their weights (p,), which sum to 1, for each interval."""
-    rows = of_seed(coupling, snapshots, s)
-    parts = [rows.k == k for k in range(len(snapshots.tau))]
-    return [
-        (snapshots.x[rows.i[part]], snapshots.x[rows.j[part]], rows.weight[part]) for part in parts
-    ]
+    rows = by_interval(of_seed(coupling, snapshots, s))
+    return [(snapshots.x[i], snapshots.x[j], weight) for i, j, weight in rows]
 
 
 def euler_steps(energy: Energy, snapshots: Snapshots, s: int) -> list[np.ndarray]:
     """What one Euler step without noise moves the train particles of each snapshot but the last: K-1 of (n_k, d)."""
+    still = energy._replace(beta=0.0)
     places = zip(snapshots.clouds(s, "train"), snapshots.time, snapshots.tau, strict=False)
-    return [
-        tau * np.asarray(_drifts(energy, jnp.asarray(cloud, jnp.float32), jnp.float32(t)), float)
-        for cloud, t, tau in places
-    ]
-
-
-_drifts = jax.jit(drifts)
+    return [one_step(still, cloud, t, tau, "explicit", seed=0) - cloud for cloud, t, tau in places]
 
 
 def errors(

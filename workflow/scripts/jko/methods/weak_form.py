@@ -131,8 +131,8 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         history += [
             {"seed": int(snapshots.seed[s]), "epoch": i + 1, **row} for i, row in enumerate(steps)
         ]
-    most = max(len(params["basis"]["monomials"]) for params in found)
-    found = [filled(params, most, snapshots.dimension) for params in found]
+    rows = max(len(params["basis"]["monomials"]) for params in found)
+    found = [filled(params, rows, snapshots.dimension) for params in found]
     stacked = jax.tree.map(lambda *leaves: _stack(leaves), *found)
     return Fit(stacked, status, pd.DataFrame(history))
 
@@ -171,7 +171,7 @@ def solve(
     """
     units = units_of(snapshots, s)
     clouds = [(cloud - units["center"]) / units["width"] for cloud in snapshots.clouds(s, "train")]
-    d, seed = snapshots.dimension, int(snapshots.seed[s])
+    seed = int(snapshots.seed[s])
     if not all(np.isfinite(cloud).all() for cloud in clouds):
         raise np.linalg.LinAlgError("train particles are not finite numbers")
     ranges, chi, pulls = ranges_of(settings), None, None
