@@ -112,3 +112,10 @@ def test_the_mean_over_a_snapshot_is_that_of_a_loop_over_its_particles(d, degree
     assert found.shape == (len(basis["monomials"]) + waves,) and found.dtype == np.float64
     np.testing.assert_allclose(found, np.mean(values, axis=0), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(pull, np.mean(slopes, axis=0), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_legendre_polynomials_are_those_of_numpy(count):
+    for t in (-1.0, 0.3, 1.7):
+        expected = np.polynomial.legendre.legvander([t], count - 1)[0]
+        np.testing.assert_allclose(features.legendre(jnp.float32(t), count), expected, rtol=1e-5)

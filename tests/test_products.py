@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jko import products, weak
+from jko import heat, products, weak
 from jko.features import monomials
 
 TAU = np.array([0.7, 1.3])
@@ -19,12 +19,12 @@ def clouds(n=80, seed=0, count=3, d=D):
     return [rng.normal(size=(n + 7 * k, d)) for k in range(count)]
 
 
-def moving(snapshots, tau=TAU):
+def moving(snapshots, tau=TAU, forward=1.0):
     """A population that the slopes of x_0 and x_1^2 move, and the coefficients of both."""
-    still = [np.zeros((len(cloud), cloud.shape[1], 2)) for cloud in snapshots[:-1]]
-    for field, cloud in zip(still, snapshots, strict=False):
+    still = [np.zeros((len(cloud), cloud.shape[1], 2)) for cloud in snapshots]
+    for field, cloud in zip(still, snapshots, strict=True):
         field[:, 0, 0], field[:, 1, 1] = 1.0, 2 * cloud[:, 1]
-    return weak.Population(snapshots, tau, still, False), np.array([0.2, -0.1])
+    return weak.Population(snapshots, tau, still, False, forward=forward), np.array([0.2, -0.1])
 
 
 def basis(rows, d=D):
@@ -51,33 +51,36 @@ def test_heat_polynomials_are_means_over_normal_noise(s):
         np.testing.assert_allclose(found[a], wanted, atol=1e-12)
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.1])
+@pytest.mark.parametrize(("beta", "forward"), [(0.0, 1.0), (0.1, 1.0), (0.1, 0.5)])
 @pytest.mark.parametrize("block", [2**21, 200])
-def test_the_statistic_is_the_gain_of_generalised_least_squares(beta, block, monkeypatch):
+def test_the_statistic_is_the_gain_of_generalised_least_squares(beta, forward, block, monkeypatch):
     """chi^2 of the residuals less its least one over theta, which enters each of them through x + theta X."""
     monkeypatch.setattr(products, "_BLOCK", block)
-    population, coefficients = moving(clouds())
+    population, coefficients = moving(clouds(), forward=forward)
     rows = products.products(D, DEGREE)
     found = products.statistics(population, coefficients, beta, rows)
-    moved = [weak.moved(population, k, coefficients) for k in range(2)]
+    pairs = list(zip(population.clouds, population.fields, strict=True))
+    started = [x - forward * TAU[k] * f @ coefficients for k, (x, f) in enumerate(pairs[:2])]
+    ended = [x + (1 - forward) * TAU[k] * f @ coefficients for k, (x, f) in enumerate(pairs[1:])]
     for row, value in zip(rows, found, strict=True):
         one = basis(row[None])
-        seen = [weak.values(one, cloud)[:, 0] for cloud in population.clouds]
-        pushed = [weak.values(one, moved[k], TAU[k] * beta)[:, 0] for k in range(2)]
+        seen = [heat.values(one, cloud)[:, 0] for cloud in ended]
+        pushed = [heat.values(one, started[k], TAU[k] * beta)[:, 0] for k in range(2)]
         covariance = np.diag([np.var(pushed[k]) / len(pushed[k]) for k in range(2)])
-        covariance += np.diag([np.var(seen[k + 1]) / len(seen[k + 1]) for k in range(2)])
-        covariance[0, 1] = covariance[1, 0] = -np.cov(seen[1], pushed[1], bias=True)[0, 1] / len(
-            seen[1]
-        )
-        residual = np.array([seen[k + 1].mean() - pushed[k].mean() for k in range(2)])
+        covariance += np.diag([np.var(seen[k]) / len(seen[k]) for k in range(2)])
+        shared = np.cov(seen[0], pushed[1], bias=True)[0, 1] / len(seen[0])
+        covariance[0, 1] = covariance[1, 0] = -shared
+        residual = np.array([seen[k].mean() - pushed[k].mean() for k in range(2)])
 
         def predicted(theta, one=one):
-            # The slope of phi at the particle moves it further by -tau theta.
+            # The slope of phi at the particle moves it further.
+            slope = [heat.gradients(one, cloud)[:, :, 0] for cloud in population.clouds]
             means = []
             for k in range(2):
-                slope = weak.gradients(one, population.clouds[k])[:, :, 0]
-                there = moved[k] - TAU[k] * theta * slope
-                means.append(weak.values(one, there, TAU[k] * beta).mean())
+                start = started[k] - forward * TAU[k] * theta * slope[k]
+                end = ended[k] + (1 - forward) * TAU[k] * theta * slope[k + 1]
+                start, end = heat.values(one, start, TAU[k] * beta), heat.values(one, end)
+                means.append(start.mean() - end.mean())
             return np.array(means)
 
         x = (predicted(1e-4) - predicted(-1e-4)) / 2e-4
@@ -95,7 +98,7 @@ def test_without_products_the_statistics_are_chi_square():
 
         def step(cloud):
             population, coefficients = moving([cloud, cloud], tau[:1])
-            return weak.moved(population, 0, coefficients)
+            return weak.moved(population, weak.legs(population, 0.0)[0][0], coefficients)
 
         population, coefficients = moving([first, step(second), step(step(third))], tau)
         found.append(products.statistics(population, coefficients, 0.0, rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jko import trials, weak
+from jko import heat, trials
 from jko.evidence import LOWEST
 from jko.features import gap, monomials
 
@@ -23,7 +23,7 @@ def test_orthonormal_monomials_have_orthonormal_slopes():
     change = trials.orthonormal(basis, clouds())
     np.testing.assert_allclose(change, np.triu(change), atol=1e-9)
     p, places = len(FACTORS), np.concatenate(clouds()[:-1])
-    slopes = weak.gradients(basis, places)[:, :, :p] @ change
+    slopes = heat.gradients(basis, places)[:, :, :p] @ change
     gram = np.einsum("ndp,ndq->pq", slopes, slopes) / len(places)
     np.testing.assert_allclose(gram, np.eye(p), atol=1e-4)
     broken = clouds()
@@ -53,6 +53,32 @@ def test_the_moments_that_an_entropy_moves_have_the_wide_prior():
     found = trials.groups_of(basis, 2, True)
     assert found.tolist() == [*np.where(low, 0, 1), 2, 2, 2, 3, 3, 0]
     assert trials.groups_of(basis, 0, False).tolist() == [1] * len(FACTORS) + [2] * 3
+
+
+def test_what_depends_on_time_has_scales_of_its_own():
+    basis = {"monomials": FACTORS, "centers": POINTS}
+    plain = trials.groups_of(basis, 0, True).tolist()
+    assert trials.groups_of(basis, 2, True, powers=2).tolist() == [
+        *plain[:-1],
+        *([3] * len(FACTORS) + [4] * 3) * 2,
+        *[5, 5, 0],
+    ]
+    for one in trials.candidates(FACTORS, POINTS, [1.0], True, varying=True):
+        assert len(one.start) == 6
+        assert (one.start[4] == LOWEST) == (one.name == "monomials alone") == one.fixed[4]
+
+
+def test_fields_are_slopes_times_powers_of_time():
+    basis = {"monomials": FACTORS, "centers": POINTS, "sigma": np.ones(3)}
+    change, p = trials.orthonormal(basis, clouds()), len(FACTORS)
+    powers = np.array([[1.0, -0.5], [1.0, 0.2], [1.0, 0.9]])
+    found = trials.fields(basis, change, clouds()[:2], powers)
+    assert len(found) == 2
+    for cloud, field, power in zip(clouds(), found, powers, strict=False):
+        slopes = heat.gradients(basis, cloud)
+        slopes = np.concatenate([slopes[:, :, :p] @ change, slopes[:, :, p:]], axis=2)
+        np.testing.assert_allclose(field[:, :, : p + 3], slopes, rtol=1e-9)
+        np.testing.assert_allclose(field[:, :, p + 3 :], power[1] * slopes, rtol=1e-9)
 
 
 def test_centres_lie_among_the_particles_and_repeat():

@@ -20,7 +20,7 @@ def slope(a, x, t):
     return a @ x
 
 
-def isotropic(variance, x):
+def isotropic(variance, x, t):
     """Covariance of grad V where each component is as uncertain, and everywhere the same."""
     return variance * jnp.eye(x.size)
 
@@ -56,7 +56,7 @@ def test_the_expected_error_is_the_mean_of_the_errors():
         metrics.l2_uvp(linear(rng, 0.7), zero_energy(), CLOUD, following, 0.0, TAU)
         for _ in range(400)
     ]
-    expected = uncertainty.expected_l2_uvp(covariance, CLOUD, following, TAU)
+    expected = uncertainty.expected_l2_uvp(covariance, CLOUD, following, 0.0, TAU)
     np.testing.assert_allclose(np.mean(errors), expected, rtol=0.15)
 
 
@@ -76,4 +76,4 @@ def test_slopes_and_their_deviations_are_those_of_the_first_coordinate():
     energy = Energy(Partial(slope, jnp.asarray([2.0, 5.0])))
     np.testing.assert_allclose(uncertainty.slopes(energy, CLOUD[:3], 0.0), 2.0)
     covariance = Partial(isotropic, jnp.float32(0.25))
-    np.testing.assert_allclose(uncertainty.slope_deviations(covariance, CLOUD[:3]), 0.5)
+    np.testing.assert_allclose(uncertainty.slope_deviations(covariance, CLOUD[:3], 0.0), 0.5)

@@ -9,9 +9,9 @@ import pytest
 
 from jax.tree_util import Partial
 
-from jko import weak
-from jko.features import features, monomials
-from jko.methods import weak_form
+from jko import heat, weak
+from jko.features import monomials
+from jko.weak_energy import kernels
 
 TAU = np.array([0.7, 1.3])
 
@@ -26,13 +26,31 @@ def clouds(n=60, seed=0):
     return [rng.normal(size=(n + 5 * k, 2)) for k in range(3)]
 
 
-def population(snapshots, entropy=True):
-    fields = [weak.gradients(basis(0.5), cloud) for cloud in snapshots[:-1]]
-    return weak.Population(snapshots, TAU, fields, entropy)
+def population(snapshots, entropy=True, forward=1.0):
+    fields = [heat.gradients(basis(0.5), cloud) for cloud in snapshots]
+    return weak.Population(snapshots, TAU, fields, entropy, forward=forward)
+
+
+def residuals(people, tests, coefficients):
+    """mean phi(x + (1 - forward) tau G x) - mean phi_s(x - forward tau G x), interval by interval: (K-1, m)."""
+    found = []
+    for k, tau in enumerate(people.tau):
+        step = [field @ coefficients[: field.shape[2]] for field in people.fields[k : k + 2]]
+        start = people.clouds[k] - people.forward * tau * step[0]
+        end = people.clouds[k + 1] + (1 - people.forward) * tau * step[1]
+        s = tau * coefficients[-1] if people.entropy else 0.0
+        found.append(
+            heat.values(tests, end).mean(axis=0) - heat.values(tests, start, s).mean(axis=0)
+        )
+    return np.stack(found)
 
 
 def at_rest():
     return np.zeros(len(monomials(2, 2, 30)) + 3 + 1)
+
+
+# Euler steps, and half of the drift from either side.
+halves = pytest.mark.parametrize("forward", [1.0, 0.5])
 
 
 @pytest.fixture(params=["whole", "parts"])
@@ -42,48 +60,8 @@ def blocks(request, monkeypatch):
         monkeypatch.setattr(weak, "_BLOCK", 70)
 
 
-def test_without_smoothing_the_test_functions_are_the_features():
-    cloud = clouds()[0][:5]
-    with jax.enable_x64(True):
-        expected = jax.vmap(features, in_axes=(None, 0))(basis(), cloud)
-        hessian = jax.vmap(lambda z: jax.hessian(features, argnums=1)(basis(), z))(cloud)
-        slope = jax.vmap(lambda z: jax.jacrev(features, argnums=1)(basis(), z))(cloud)
-        trace = np.asarray(jnp.trace(hessian, axis1=2, axis2=3))
-    np.testing.assert_allclose(weak.values(basis(), cloud), expected, atol=1e-12)
-    np.testing.assert_allclose(weak.gradients(basis(), cloud), slope.transpose(0, 2, 1), atol=1e-12)
-    np.testing.assert_allclose(weak.laplacians(basis(), cloud), trace, atol=1e-12)
-
-
-@pytest.mark.parametrize(("degree", "most"), [(1, 20), (4, 20), (4, 100)])
-@pytest.mark.parametrize("s", [0.0, 0.2])
-def test_slopes_are_the_derivatives_of_the_smoothed_functions(degree, most, s):
-    """Of powers of one coordinate beside products, at a point with a coordinate 0."""
-    rng = np.random.default_rng(2)
-    mixed = {"monomials": monomials(3, degree, most), "centers": rng.normal(size=(2, 3))}
-    mixed["sigma"] = np.array([1.5, 4.0])
-    cloud = rng.normal(size=(4, 3)) * [1, 1, 0]
-    with jax.enable_x64(True):
-        slopes = jax.vmap(jax.jacrev(weak.smoothed, argnums=2), in_axes=(None, None, 0))
-        expected = np.asarray(slopes(mixed, np.float64(s), cloud))
-    found = weak.gradients(mixed, cloud, s)
-    np.testing.assert_allclose(found, expected.transpose(0, 2, 1), atol=1e-12)
-
-
-def test_smoothing_is_the_mean_over_normal_noise():
-    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    weights = weights / weights.sum()
-    noise = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
-    z, s, quartic = np.array([0.3, -0.8]), 0.15, basis() | {"monomials": monomials(2, 4, 30)}
-    expected = np.outer(weights, weights).ravel() @ weak.values(quartic, z + np.sqrt(2 * s) * noise)
-    np.testing.assert_allclose(weak.values(quartic, z[None], s)[0], expected, rtol=1e-9)
-    # And sharpening undoes it, for the polynomials of which smoothing makes polynomials again.
-    there = np.outer(weights, weights).ravel() @ weak.values(
-        quartic, z + np.sqrt(2 * s) * noise, -s
-    )
-    np.testing.assert_allclose(there[:14], weak.values(quartic, z[None])[0, :14], rtol=1e-9)
-
-
-def test_the_noise_of_a_moved_population_is_that_of_its_residuals():
+@halves
+def test_the_noise_of_a_moved_population_is_that_of_its_residuals(forward):
     """Over many draws, for a shift of one width and noise, where the particles at rest would not do."""
     rng = np.random.default_rng(5)
     small, s = {"monomials": monomials(2, 1, 30), "centers": np.zeros((1, 2)), "sigma": 2.0}, 0.1
@@ -94,18 +72,9 @@ def test_the_noise_of_a_moved_population_is_that_of_its_residuals():
         snapshots = [
             rng.normal(size=(200, 2)) * np.sqrt(1 + 2 * s * k) + [k, 0.0] for k in range(3)
         ]
-        return weak.Population(snapshots, np.ones(2), [field, field], True)
+        return weak.Population(snapshots, np.ones(2), [field] * 3, True, forward=forward)
 
-    def residual(people):
-        return np.concatenate(
-            [
-                weak.values(small, people.clouds[k + 1]).mean(axis=0)
-                - weak.values(small, weak.moved(people, k, coefficients), s).mean(axis=0)
-                for k in range(2)
-            ]
-        )
-
-    drawn = np.stack([residual(draw()) for _ in range(2000)])
+    drawn = np.stack([residuals(draw(), small, coefficients).ravel() for _ in range(2000)])
     observed = np.cov(drawn.T)
     assert np.abs(drawn.mean(axis=0) / np.sqrt(np.diag(observed))).max() < 5 / np.sqrt(2000)
     people = draw()
@@ -121,7 +90,7 @@ def test_the_noise_is_that_of_differences_of_means():
     snapshots = clouds(n=400)
     found = weak.noise(population(snapshots), basis(), at_rest())
     m = len(found.scale) // 2
-    means = [np.cov(weak.values(basis(), c).T) / len(c) for c in snapshots]
+    means = [np.cov(heat.values(basis(), c).T) / len(c) for c in snapshots]
     factor = [(len(c) - 1) / (len(c) - m - 2) for c in snapshots]
     first, second, third = (c * f for c, f in zip(means, factor, strict=True))
     expected = np.block([[first + second, -second], [-second, second + third]])
@@ -141,21 +110,16 @@ def test_what_is_left_of_residuals_that_are_noise_is_the_trace():
     assert found == pytest.approx(there, rel=1e-6) and found == pytest.approx(16, abs=0.1)
 
 
+@halves
 @pytest.mark.usefixtures("blocks")
-def test_normal_equations_are_those_of_a_jacobian_by_differences():
-    snapshots = clouds()
-    people = population(snapshots)
+def test_normal_equations_are_those_of_a_jacobian_by_differences(forward):
+    people = population(clouds(), forward=forward)
     white = weak.noise(people, basis(), at_rest())
     rng = np.random.default_rng(3)
     here = 0.05 * rng.normal(size=people.fields[0].shape[2] + 1)
 
     def residual(coefficients):
-        parts = []
-        for k, tau in enumerate(TAU):
-            there = weak.moved(people, k, coefficients)
-            predicted = weak.values(basis(), there, tau * coefficients[-1]).mean(axis=0)
-            parts.append(weak.values(basis(), snapshots[k + 1]).mean(axis=0) - predicted)
-        return np.concatenate(parts)
+        return residuals(people, basis(), coefficients).ravel()
 
     here[-1] = 0.04
     steps = 1e-6 * np.eye(len(here))
@@ -167,30 +131,37 @@ def test_normal_equations_are_those_of_a_jacobian_by_differences():
     np.testing.assert_allclose(found.residual, r @ white.inverse @ r, rtol=1e-8)
 
 
+@halves
 @pytest.mark.usefixtures("blocks")
-def test_what_samples_see_of_themselves_is_the_sum_over_particles():
-    """Particle by particle, and what is left of X^T S^-1 r."""
+def test_what_samples_see_of_themselves_is_the_sum_over_particles(forward):
+    """What every particle puts into X and into r, and what is left of X^T S^-1 r."""
     snapshots = clouds(n=40)
-    people = population(snapshots)
+    people = population(snapshots, forward=forward)
     white = weak.noise(people, basis(), at_rest())
     m, p = len(white.scale) // 2, people.fields[0].shape[2]
-    zero = np.zeros(p + 1)
-    rows, residual, own = [], [], np.zeros(p + 1)
-    for k, tau in enumerate(TAU):
-        cloud, n = snapshots[k], len(snapshots[k])
-        phi, slope = weak.values(basis(), cloud), weak.gradients(basis(), cloud)
-        share = -tau * np.einsum("idm,idp->imp", slope, people.fields[k])
-        share = np.concatenate([share, tau * weak.laplacians(basis(), cloud)[:, :, None]], axis=2)
-        rows.append(share.mean(axis=0))
-        residual.append(weak.values(basis(), snapshots[k + 1]).mean(axis=0) - phi.mean(axis=0))
-        for i in range(n):
-            effect = np.zeros(2 * m)
-            effect[k * m : (k + 1) * m] = -(phi[i] - phi.mean(axis=0))
-            if k:
-                effect[(k - 1) * m : k * m] = phi[i] - phi.mean(axis=0)
-            seen = (white.inverse @ effect)[k * m : (k + 1) * m]
-            own += (share[i] - share.mean(axis=0)).T @ seen / n / (n - 1)
-    moment = np.concatenate(rows).T @ white.inverse @ np.concatenate(residual) - own
+    zero, own, x = np.zeros(p + 1), np.zeros(p + 1), np.zeros((2 * m, p + 1))
+    for j, cloud in enumerate(snapshots):
+        n, field = len(cloud), people.fields[j]
+        phi, slope = heat.values(basis(), cloud), heat.gradients(basis(), cloud)
+        descent = -np.einsum("idm,idp->imp", slope, field)
+        spread = heat.laplacians(basis(), cloud)
+        # Of the particle at rest, in both residuals that it is in.
+        into_x, into_r = np.zeros((n, 2 * m, p + 1)), np.zeros((n, 2 * m))
+        if j < 2:
+            rows = slice(j * m, (j + 1) * m)
+            into_x[:, rows, :p] = forward * TAU[j] * descent
+            into_x[:, rows, p] = TAU[j] * spread
+            into_r[:, rows] = -phi
+        if j > 0:
+            rows = slice((j - 1) * m, j * m)
+            into_x[:, rows, :p] = (1 - forward) * TAU[j - 1] * descent
+            into_r[:, rows] = phi
+        x += into_x.mean(axis=0)
+        own += sum(
+            a.T @ white.inverse @ v
+            for a, v in zip(into_x - into_x.mean(axis=0), into_r - into_r.mean(axis=0), strict=True)
+        ) / (n * (n - 1))
+    moment = x.T @ white.inverse @ residuals(people, basis(), zero).ravel() - own
     found = weak.own_score(people, basis(), white, zero)
     np.testing.assert_allclose(found, own, rtol=1e-7, atol=1e-7 * np.abs(own).max())
     found = weak.normal_equations(people, basis(), white, zero, found)
@@ -200,11 +171,11 @@ def test_what_samples_see_of_themselves_is_the_sum_over_particles():
 @pytest.mark.usefixtures("blocks")
 def test_a_particle_is_seen_as_itself_and_as_a_partner():
     """With W, X_k is a mean over pairs: what a particle puts into it is n X - (n - 2) X without it."""
-    snapshots, chi = clouds(n=12), Partial(weak_form.kernels, {"ranges": np.array([0.5, 2.0])})
+    snapshots, chi = clouds(n=12), Partial(kernels, {"ranges": np.array([0.5, 2.0])})
     q, m = 3, len(basis()["monomials"]) + 3
 
     def slopes(cloud, tau):
-        fields, slope = weak.mean_gradients(chi, cloud), weak.gradients(basis(), cloud)
+        fields, slope = weak.mean_gradients(chi, cloud), heat.gradients(basis(), cloud)
         return -tau * np.einsum("idm,idq->mq", slope, fields) / len(cloud)
 
     fields = [weak.mean_gradients(chi, cloud) for cloud in snapshots[:-1]]
@@ -212,11 +183,10 @@ def test_a_particle_is_seen_as_itself_and_as_a_partner():
     # A covariance of many more particles has an inverse.
     many = clouds(n=300, seed=4)
     white = weak.noise(population(many, False), basis(), at_rest()[:-1])
-    white = white._replace(values=[weak.values(basis(), c) for c in snapshots])
-    white = white._replace(values=[v - v.mean(axis=0) for v in white.values])
     own = np.zeros(q)
     for k, tau in enumerate(TAU):
-        cloud, n, phi = snapshots[k], len(snapshots[k]), white.values[k]
+        cloud, n, phi = snapshots[k], len(snapshots[k]), heat.values(basis(), snapshots[k])
+        phi = phi - phi.mean(axis=0)
         for i in range(n):
             share = n * slopes(cloud, tau) - (n - 2) * slopes(np.delete(cloud, i, axis=0), tau)
             effect = np.zeros(2 * m)
@@ -230,7 +200,7 @@ def test_a_particle_is_seen_as_itself_and_as_a_partner():
 
 def test_mean_gradients_are_those_of_the_others_one_by_one():
     cloud, ranges = clouds()[0][:7], np.array([0.5, 2.0])
-    found = weak.mean_gradients(Partial(weak_form.kernels, {"ranges": ranges}), cloud)
+    found = weak.mean_gradients(Partial(kernels, {"ranges": ranges}), cloud)
     for i, x in enumerate(cloud):
         total = np.zeros((3, 2))
         for j, y in enumerate(cloud):

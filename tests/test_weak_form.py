@@ -11,15 +11,16 @@ import pytest
 
 from jko import potentials, simulation
 from jko.methods import Problem, weak_form
+from jko.weak_energy import gradient_covariance, potential
 
 
 def silent(line):
     """Take a line of progress, and say nothing."""
 
 
-def simulated(potential, beta=0.0, **changes):
+def simulated(landscape, beta=0.0, **changes):
     settings = {
-        "potential": potential,
+        "potential": landscape,
         "interaction": None,
         "beta": beta,
         "dimension": 2,
@@ -37,6 +38,7 @@ def simulated(potential, beta=0.0, **changes):
 
 SETTINGS = {
     "kind": "weak_form",
+    "scheme": "explicit",
     "terms": ["potential"],
     "degree": 4,
     "max_polynomials": 30,
@@ -45,6 +47,7 @@ SETTINGS = {
     "largest_share": 0.25,
     "test_widths": [2.5, 20],
     "bump_widths": [2.5],
+    "time_degree": 0,
     "kernels": 3,
     "ranges": [0.03, 3],
     "iterations": 12,
@@ -62,7 +65,7 @@ def test_a_quadratic_is_found_from_unpaired_snapshots():
         # V = -10 |x|^2: the particles move by a fifth of their place in a step.
         error = np.sqrt(np.mean((slope + 20 * x) ** 2) / np.mean((20 * x) ** 2))
         assert error < 0.2
-        deviation = np.sqrt(np.diag(weak_form.gradient_covariance(params, x[0])))
+        deviation = np.sqrt(np.diag(gradient_covariance(params, x[0], jnp.float32(0))))
         assert (deviation > 0).all() and (deviation < 10).all()
 
 
@@ -110,10 +113,10 @@ def test_rows_that_fill_up_the_monomials_change_nothing():
     fit = weak_form.fit(Problem(data), SETTINGS, silent)
     params = jax.tree.map(lambda leaf: leaf[0], fit.params)
     more = weak_form.filled(params, len(params["basis"]["monomials"]) + 3, 2)
-    assert len(more["theta"]) == len(params["theta"]) + 3
+    assert more["theta"].shape[1] == params["theta"].shape[1] + 3
     for x in (jnp.array([0.3, -1.0]), jnp.array([2.0, 0.7])):
-        values = [weak_form.potential(each, x, jnp.float32(0)) for each in (params, more)]
-        spreads = [weak_form.gradient_covariance(each, x) for each in (params, more)]
+        values = [potential(each, x, jnp.float32(0)) for each in (params, more)]
+        spreads = [gradient_covariance(each, x, jnp.float32(0)) for each in (params, more)]
         np.testing.assert_allclose(values[0], values[1], rtol=1e-6)
         np.testing.assert_allclose(spreads[0], spreads[1], rtol=1e-4)
 
@@ -128,6 +131,45 @@ def test_beta_is_found_where_edges_blur():
 
 
 FULL = SETTINGS | {"terms": ["potential", "interaction", "entropy"]}
+
+
+def relative_error(energy, truth, x):
+    """|grad V - truth| / |truth| over points x (n, d) with the true gradients (n, d)."""
+    slope = jax.vmap(lambda z: jax.grad(energy.potential)(z, jnp.float32(0)))(x)
+    return np.sqrt(np.mean((slope - truth) ** 2) / np.mean(truth**2))
+
+
+@pytest.mark.parametrize(("substeps", "right"), [(1, "explicit"), (25, "flow")])
+def test_the_evidence_tells_euler_steps_from_a_flow(substeps, right):
+    data = simulated("styblinski_tang", tau=0.03, substeps=substeps, n_train=1500, seeds=[0])
+    x = jnp.asarray(data.cloud(0, "test", 2), jnp.float32)
+    evidence, error = {}, {}
+    for scheme in ("explicit", "flow"):
+        settings = SETTINGS | {"scheme": scheme}
+        fit = weak_form.fit(Problem(data), settings, silent)
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), fit.params)
+        energy, evidence[scheme] = weak_form.energy(params, settings), float(params["evidence"])
+        error[scheme] = relative_error(energy, (4 * x**3 - 32 * x + 5) / 2, x)
+    (wrong,) = set(evidence) - {right}
+    assert evidence[right] > evidence[wrong] + 10
+    assert error[right] < error[wrong] / 1.5
+
+
+def test_a_potential_that_turns_round_is_found_with_its_time():
+    """V(x, t) = c(t) . x with c going from left to right, which one potential for all times cannot carry."""
+    data = simulated("flat", n_train=800, steps=4, tau=0.5, seeds=[0])
+    push = np.array([3.0, 1.0, -1.0, -3.0])
+    for k in range(1, 5):
+        data.x[data.snapshot == k, 0] += 0.5 * push[:k].sum()
+    found = {}
+    for degree in (0, 1):
+        settings = SETTINGS | {"time_degree": degree}
+        fit = weak_form.fit(Problem(data), settings, silent)
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), fit.params)
+        energy, point = weak_form.energy(params, settings), jnp.array([0.3, -1.0])
+        slope = [jax.grad(energy.potential)(point, jnp.float32(0.5 * k)) for k in range(4)]
+        found[degree] = np.abs(np.stack(slope) + np.stack([push, 0 * push], axis=1)).max()
+    assert found[1] < 1 and found[0] > 2
 
 
 def test_an_interaction_is_found_where_there_is_one():

@@ -177,6 +177,29 @@ use rule table_potentials as table_particles with:
         code=code("table_errors"),
 
 
+use rule table_potentials as table_discretisation with:
+    input:
+        metrics=experiment_metrics("discretisation"),
+    output:
+        tsv=report(
+            "results/tables/discretisation.tsv",
+            caption="../report/table_discretisation.rst",
+            category="Simulated landscapes",
+        ),
+        md="results/tables/discretisation.md",
+    log:
+        "results/logs/table_discretisation.log",
+    params:
+        datasets=experiment_columns(
+            "discretisation", landscape="potential", substeps="substeps"
+        ),
+        metrics=["w1", "l2_uvp", "misfit", "evidence"],
+        methods=experiment_method_settings("discretisation"),
+        references=REFERENCES,
+        layout={"index": ["landscape", "substeps"], "columns": ["method", "scheme"], "by": []},
+        code=code("table_errors"),
+
+
 use rule table_potentials as table_ijkonet_fig2 with:
     input:
         metrics=experiment_metrics("ijkonet_fig2"),

@@ -25,7 +25,7 @@ with open(snakemake.log[0], "w") as log:
             learned[name] = uncertainty.slopes(seeds[0].energy, line, t)
             if seeds[0].uncertainty is not None:
                 deviation[name] = uncertainty.slope_deviations(
-                    seeds[0].uncertainty.covariance, line
+                    seeds[0].uncertainty.covariance, line, t
                 )
         found.append(cuts.Cut(data.truth.potential, line[:, 0], true, learned, deviation))
 figure = cuts.cuts(found, list(settings), uncertainty.quantile())

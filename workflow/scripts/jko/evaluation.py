@@ -103,9 +103,10 @@ def evaluate_fit(
         if uncertainties is not None:
             sure = uncertainties[s]
             yield from _uncertainty_numbers(snapshots, s, method, scheme, energy, sure, reason)
-            misfit, why = (sure.misfit, "") if sure else (float("nan"), reason)
-            seed = int(snapshots.seed[s])
-            yield Number(method, seed, "fit", scheme, "misfit", float("nan"), misfit, why)
+            seed, nan = int(snapshots.seed[s]), float("nan")
+            for metric in ("misfit", "evidence"):
+                value, why = (getattr(sure, metric), "") if sure else (nan, reason)
+                yield Number(method, seed, "fit", scheme, metric, nan, value, why)
             # Where no seed is good, beta may have been learned, and its rows say why there is none.
             if not any(found is not None and found.beta is None for found in uncertainties):
                 yield from _posterior_of_beta(snapshots, s, method, scheme, sure, reason)
@@ -245,11 +246,11 @@ def _uncertainty_numbers(
     nan, truth = float("nan"), snapshots.truth and true_energy(snapshots.truth)
     for k, tau in enumerate(snapshots.tau):
         here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
+        t = snapshots.time[k]
         values = {"l2_uvp_expected": nan} | ({"gradient_coverage": nan} if truth else {})
         if found is not None:
-            values["l2_uvp_expected"] = expected_l2_uvp(found.covariance, here, there, tau)
+            values["l2_uvp_expected"] = expected_l2_uvp(found.covariance, here, there, t, tau)
             if truth:
-                t = snapshots.time[k]
                 share = gradient_coverage(energy, truth, found.covariance, there, t)
                 values["gradient_coverage"] = share
         for metric, value in values.items():

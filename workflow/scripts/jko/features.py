@@ -175,3 +175,11 @@ def _subsets(basis: Mapping) -> np.ndarray:
     """(2^width, 1, width) which factors of a monomial are inside each subset."""
     width = basis["monomials"].shape[1]
     return np.array(list(product((False, True), repeat=width)))[:, None, :]
+
+
+def legendre(t: Array, count: int) -> Array:
+    """Legendre polynomials P_0, P_1, .. of t (), orthogonal on [-1, 1]: (count,), by Bonnet's recursion."""
+    found = [jnp.ones_like(t), t]
+    for k in range(1, count - 1):
+        found.append(((2 * k + 1) * t * found[k] - k * found[k - 1]) / (k + 1))
+    return jnp.stack(found[:count])

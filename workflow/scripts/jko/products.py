@@ -6,9 +6,9 @@ itself, as test function and as part of V at once: where an energy with the step
 residuals of phi = x_i^a x_j^b in the K - 1 intervals are noise r with a covariance S, if V has no theta phi besides. If it
 has, their mean is X theta,
 
-    X_k = -tau mean_x grad phi_s(T x) . grad phi(x),
+    X_k = -tau mean_x grad phi_s(T x) . grad phi(x)
 
-and the score test (Rao 1948) of theta = 0,
+(half of it from either snapshot where half of the drift is), and the score test (Rao 1948) of theta = 0,
 
     (X^T S^{-1} r)^2 / (X^T S^{-1} X),
 
@@ -20,6 +20,7 @@ and Johnstone 1994): those above it are :func:`wanted`.
 from __future__ import annotations
 
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,23 +75,34 @@ def statistics(
     Args:
         coefficients: of the energy whose T moves the particles, and ``beta`` that of its entropy.
     """
-    degree, clouds, tau = int(np.max(rows[:, 2:])), population.clouds, population.tau
+    degree, clouds = int(np.max(rows[:, 2:])), population.clouds
     seen = [heat_polynomials(cloud, 0.0, degree) for cloud in clouds]
-    pushed = [
-        heat_polynomials(weak.moved(population, k, coefficients), tau[k] * beta, degree)
-        for k in range(len(tau))
+    pairs = [
+        [_Side(leg, _moved(population, leg, coefficients, seen, degree)) for leg in pair]
+        for pair in weak.legs(population, beta)
     ]
     blocks = -(-len(rows) * max(map(len, clouds)) // _BLOCK)
-    return np.concatenate(
-        [_score(pushed, seen, tau, block) for block in np.array_split(rows, blocks)]
-    )
+    return np.concatenate([_score(pairs, seen, block) for block in np.array_split(rows, blocks)])
+
+
+class _Side(NamedTuple):
+    """A leg of an interval and the heat polynomials (degree + 1, n, d) of its moved particles."""
+
+    leg: weak.Leg
+    heat: np.ndarray
+
+
+def _moved(population, leg, coefficients, seen, degree):
+    if leg.step == 0 and leg.s == 0:
+        return seen[leg.snapshot]
+    return heat_polynomials(weak.moved(population, leg, coefficients), leg.s, degree)
 
 
 def heat_polynomials(x: np.ndarray, s: float, degree: int) -> np.ndarray:
     """h_a(x) = E[(x + sqrt(2 s) xi)^a], xi normal, for a = 0..degree at every number of x: (degree + 1, *x.shape).
 
     h_{a+1} = x h_a + 2 s a h_{a-1}, and h_a has the slope a h_{a-1}; of each coordinate once, where
-    :func:`jko.weak.smoothed` would take them for every product.
+    :func:`jko.heat.smoothed` would take them for every product.
     """
     found = [np.ones_like(x), x]
     for a in range(1, degree):
@@ -113,23 +125,25 @@ def _slopes(heat, rows):
     )
 
 
-def _score(pushed, seen, tau, rows):
-    """The test from heat polynomials of moved particles, K-1 of (degree + 1, n_k, d), and of particles, K."""
-    intervals = range(len(tau))
-    there = [_values(heat, rows) for heat in pushed]
-    here = [_values(heat, rows) for heat in seen]
-    residual = np.stack([here[k + 1].mean(axis=0) - there[k].mean(axis=0) for k in intervals])
-    slope = np.zeros_like(residual)
-    covariance = np.zeros((len(rows), len(tau), len(tau)))
-    for k in intervals:
-        for smooth, own in zip(_slopes(pushed[k], rows), _slopes(seen[k], rows), strict=True):
-            slope[k] -= tau[k] * np.mean(smooth * own, axis=0)
-        after = here[k + 1]
-        spread = there[k].var(axis=0) / len(there[k]) + after.var(axis=0) / len(after)
+def _score(pairs, seen, rows):
+    """The test from the sides of every interval and the heat polynomials of unmoved particles, K of (degree + 1, n_k, d)."""
+    intervals = len(pairs)
+    residual = np.zeros((intervals, len(rows)))
+    slope, covariance = np.zeros_like(residual), np.zeros((len(rows), intervals, intervals))
+    before = None
+    for k, pair in enumerate(pairs):
+        start, end = (_values(side.heat, rows) for side in pair)
+        residual[k] = end.mean(axis=0) - start.mean(axis=0)
+        for leg, heat in pair:
+            if leg.step != 0:
+                both = zip(_slopes(heat, rows), _slopes(seen[leg.snapshot], rows), strict=True)
+                slope[k] += leg.sign * leg.step * sum(np.mean(a * b, axis=0) for a, b in both)
+        spread = start.var(axis=0) / len(start) + end.var(axis=0) / len(end)
         covariance[:, k, k] = (1 + _NUGGET) * spread + np.finfo(float).tiny
-        if k + 1 < len(tau):
-            both = np.mean((after - after.mean(axis=0)) * there[k + 1], axis=0) / len(after)
-            covariance[:, k, k + 1] = covariance[:, k + 1, k] = -both
+        if k:
+            both = np.mean((before - before.mean(axis=0)) * start, axis=0) / len(start)
+            covariance[:, k - 1, k] = covariance[:, k, k - 1] = -both
+        before = end
     weight = np.linalg.solve(covariance, slope.T[:, :, None])[:, :, 0]  # (p, K-1)
     known = np.sum(weight * slope.T, axis=1)
     # What no particle sees has no slope, and nothing is known of it.

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jko import weak
+from jko import heat
 from jko.couplings import CoupledRows, by_interval, of_seed
 from jko.energies import Energy
 from jko.prediction import one_step
@@ -67,12 +67,12 @@ def errors(
 
     def along(places, moves):
         # Of every bump sum_i grad psi(x_i) . m_i.
-        return moves.ravel() @ weak.gradients(bumps, places).reshape(moves.size, -1)
+        return moves.ravel() @ heat.gradients(bumps, places).reshape(moves.size, -1)
 
-    values = [weak.values(bumps, cloud) for cloud in clouds]
+    values = [heat.values(bumps, cloud) for cloud in clouds]
     change, first, at_x, at_y = (np.zeros(len(centers)) for _ in range(4))
     for cloud, value, step, (x, y, weight) in zip(clouds, values, steps, pairs, strict=False):
-        change += (weak.values(bumps, cloud + step) - value).mean(axis=0)
+        change += (heat.values(bumps, cloud + step) - value).mean(axis=0)
         first += along(cloud, step) / len(cloud)
         move = weight[:, None] * (y - x)
         at_x += along(x, move)

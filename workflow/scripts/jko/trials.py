@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.cluster import KMeans
 
-from jko import weak
+from jko import heat
 from jko.evidence import LOWEST
 from jko.features import degrees, gap
 
@@ -31,8 +31,8 @@ class Candidate(NamedTuple):
     """A set of trial functions, and where its scales start.
 
     Attributes:
-        name: for the log. basis: of psi. start: (groups,) log variances, of the wide prior, the monomials, the bumps and, if
-            learned, W. fixed: (groups,) bool, those that stay.
+        name: for the log. basis: of psi. start: (groups,) log variances, of the wide prior, the monomials, the bumps, if V
+            depends on time what both have of its powers, and, if learned, W. fixed: (groups,) bool, those that stay.
     """
 
     name: str
@@ -49,13 +49,18 @@ def centres(clouds: list[np.ndarray], count: int, seed: int) -> np.ndarray:
 
 
 def candidates(
-    factors: np.ndarray, points: np.ndarray, widths: Sequence[float], interaction: bool
+    factors: np.ndarray,
+    points: np.ndarray,
+    widths: Sequence[float],
+    interaction: bool,
+    varying: bool = False,
 ) -> list[Candidate]:
     """The monomials alone, and with bumps of every width; these also without W, where it is learned.
 
     Args:
         factors: of the monomials. points: (c, d) centres of the bumps.
         widths: sigma of the bumps in units of the mean squared gap between the points.
+        varying: whether V depends on time.
     """
     wide, large, small = (2 * np.log(size) for size in (_WIDE, _LARGE, _SMALL))
     interactions = [("", [small]), (", no W", [LOWEST])] if interaction else [("", [])]
@@ -65,19 +70,24 @@ def candidates(
         start = np.array(scales)
         return Candidate(name, basis, start, (start == LOWEST) | (start == wide))
 
-    first = [wide, large, LOWEST, *interactions[0][1]]
+    first = [wide, large, LOWEST, *[large, LOWEST] * varying, *interactions[0][1]]
     found = [candidate("monomials alone", widths[0], first)]
     for (note, scale), width in product(interactions, widths):
         name = f"bumps of sigma {width * gap(points):.4g}{note}"
-        found.append(candidate(name, width, [wide, small, small, *scale]))
+        found.append(
+            candidate(name, width, [wide, small, small, *[small, small] * varying, *scale])
+        )
     return found
 
 
-def groups_of(basis: Mapping, kernels: int, entropy: bool) -> np.ndarray:
-    """The group of every coefficient, as :class:`Candidate` lists them: of V, then of so many kernels of W, then beta."""
+def groups_of(basis: Mapping, kernels: int, entropy: bool, powers: int = 0) -> np.ndarray:
+    """The group of every coefficient, as :class:`Candidate` lists them: of V, without and with so many powers of time, then
+    of so many kernels of W, then beta.
+    """
     low = degrees(basis["monomials"], basis["centers"].shape[1]) <= _MOMENTS
-    group = [*np.where(low & entropy, 0, 1), *[2] * len(basis["centers"]), *[3] * kernels]
-    return np.array(group + [0] * entropy)
+    p, c = len(basis["monomials"]), len(basis["centers"])
+    group = [*np.where(low & entropy, 0, 1), *[2] * c, *[*[3] * p, *[4] * c] * powers]
+    return np.array(group + [5 if powers else 3] * kernels + [0] * entropy)
 
 
 def orthonormal(basis: Mapping, clouds: list[np.ndarray]) -> np.ndarray:
@@ -87,9 +97,24 @@ def orthonormal(basis: Mapping, clouds: list[np.ndarray]) -> np.ndarray:
         LinAlgError: the slopes of the monomials are no finite numbers at the particles.
     """
     p = len(basis["monomials"])
-    slopes = [weak.gradients(basis, cloud)[:, :, :p].reshape(-1, p) for cloud in clouds[:-1]]
+    slopes = [heat.gradients(basis, cloud)[:, :, :p].reshape(-1, p) for cloud in clouds[:-1]]
     gram = sum(part.T @ part for part in slopes) / sum(map(len, clouds[:-1]))
     if not np.isfinite(gram).all():
         raise np.linalg.LinAlgError("the monomials have no finite slopes at the train particles")
     gram[np.diag_indices(p)] *= 1 + _NUGGET
     return np.linalg.inv(np.linalg.cholesky(gram)).T
+
+
+def fields(
+    basis: Mapping, change: np.ndarray, clouds: Sequence[np.ndarray], powers: np.ndarray
+) -> list[np.ndarray]:
+    """grad psi at the particles of every cloud (n, d), of monomials made orthonormal by ``change``, times each of the
+    ``powers`` (K, q) of its time, one after the other: (n, d, q p).
+    """
+    p, found = len(change), []
+    for cloud, factors in zip(clouds, powers, strict=False):
+        slopes = heat.gradients(basis, cloud)
+        whole = slopes[:, :, :p].reshape(-1, p) @ change
+        slopes = np.concatenate([whole.reshape(*cloud.shape, p), slopes[:, :, p:]], axis=2)
+        found.append(np.concatenate([factor * slopes for factor in factors], axis=2))
+    return found

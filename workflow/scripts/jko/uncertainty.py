@@ -29,13 +29,15 @@ class Uncertainty(NamedTuple):
     """A Gaussian posterior, as far as an energy shows it.
 
     Attributes:
-        covariance: of grad V at x (d,): (d, d).
+        covariance: of grad V at x (d,) and t (): (d, d).
         misfit: squared residuals over what noise alone would leave of them; well above 1, the posterior is too narrow.
+        evidence: log marginal likelihood of the residuals in units of their noise, up to a constant of the data.
         beta: posterior mean, not bounded below, or None where beta is not learned. beta_deviation: its standard deviation.
     """
 
     covariance: Partial
     misfit: float
+    evidence: float = float("nan")
     beta: float | None = None
     beta_deviation: float | None = None
 
@@ -49,7 +51,7 @@ def quantile(level: float = LEVEL) -> float:
 def _gaps(energy: Energy, truth: Energy, covariance: Partial, cloud: Array, t: Array) -> Array:
     def of(x):
         gap = jax.grad(energy.potential)(x, t) - jax.grad(truth.potential)(x, t)
-        return jnp.abs(gap) / jnp.sqrt(jnp.diag(covariance(x)))
+        return jnp.abs(gap) / jnp.sqrt(jnp.diag(covariance(x, t)))
 
     return jax.vmap(of)(cloud)
 
@@ -68,12 +70,12 @@ def beta_coverage(found: Uncertainty, beta: float) -> float:
 
 
 @jax.jit
-def _mean_trace(covariance: Partial, cloud: Array) -> Array:
-    return jnp.mean(jax.vmap(lambda x: jnp.trace(covariance(x)))(cloud))
+def _mean_trace(covariance: Partial, cloud: Array, t: Array) -> Array:
+    return jnp.mean(jax.vmap(lambda x: jnp.trace(covariance(x, t)))(cloud))
 
 
 def expected_l2_uvp(
-    covariance: Partial, cloud: np.ndarray, next_cloud: np.ndarray, tau: float
+    covariance: Partial, cloud: np.ndarray, next_cloud: np.ndarray, t: float, tau: float
 ) -> float:
     """The L2-UVP (:func:`jko.metrics.l2_uvp`) that the posterior expects of its own mean, in %:
     100 tau^2 E_{rho_{k+1}} tr Cov(grad V) / Var(rho_k). No truth is needed.
@@ -81,7 +83,7 @@ def expected_l2_uvp(
     NaN if the cloud does not vary.
     """
     variance = float(np.sum(np.var(cloud, axis=0, ddof=1)))
-    spread = float(_mean_trace(covariance, jnp.asarray(next_cloud, jnp.float32)))
+    spread = float(_mean_trace(covariance, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t)))
     return 100 * tau**2 * spread / variance if variance > 0 else float("nan")
 
 
@@ -96,7 +98,8 @@ def _slopes(energy: Energy, points: Array, t: Array) -> Array:
     return jax.vmap(jax.grad(energy.potential), in_axes=(0, None))(points, t)
 
 
-def slope_deviations(covariance: Partial, points: np.ndarray) -> np.ndarray:
-    """Posterior standard deviation of dV/dx_1 at points (n, d): (n,)."""
-    spread = jax.jit(jax.vmap(covariance))(jnp.asarray(points, jnp.float32))
+def slope_deviations(covariance: Partial, points: np.ndarray, t: float) -> np.ndarray:
+    """Posterior standard deviation of dV/dx_1 at points (n, d) at time t: (n,)."""
+    each = jax.vmap(covariance, in_axes=(0, None))
+    spread = jax.jit(each)(jnp.asarray(points, jnp.float32), jnp.float32(t))
     return np.sqrt(np.asarray(spread[:, 0, 0]))

@@ -10,7 +10,7 @@ with T(x) = x - tau grad(V + W * rho_k)(x), it is exact:
     E_{k+1}[phi] = E_k[phi_s(T x)],    phi_s(x) = E[phi(x + sqrt(2 s) xi)],    s = tau beta,
 
 where phi_s solves the heat equation d phi_s / ds = laplacian phi_s and has a closed form for the test functions here
-(:func:`smoothed`). Put sample means for the expectations. With the right energy the residual
+(:mod:`jko.heat`). Put sample means for the expectations. With the right energy the residual
 
     r_k = mean_{x of k+1} phi(x) - mean_{x of k} phi_s(T x)
 
@@ -23,6 +23,14 @@ Cov_k(phi, phi') = E_k[(phi - E_k phi)(phi' - E_k phi')] / n_k:
 With V = theta . psi (and W and beta likewise) what is predicted has the Jacobian X_k = -tau mean_x grad phi_s(T x) . grad psi(x)
 with respect to theta, and tau mean_x laplacian phi_s(T x) with respect to beta; generalised least squares by the steps of
 Gauss and Newton gives all coefficients.
+
+**Time.** Where the data are no Euler steps, half of the drift goes to either snapshot (``forward`` 1/2),
+
+    E_{k+1}[phi(x + tau/2 grad(V + W * rho_{k+1})(x))] = E_k[phi_s(x - tau/2 grad(V + W * rho_k)(x))] + O(tau^3),
+
+half a step of drift, all of the noise, half a step of drift: the splitting of Strang (1968). Its drift from either side
+misses the place of the flow in the middle by tau^2 / 8 times the acceleration, and so by next to the same. Every formula here
+holds with the means of both legs of an interval, r_k = sum_legs sign mean phi_s(x - step grad(V + W * rho)(x)).
 
 **The samples see themselves.** X_k and r_k hold the same particles, and the score X^T S^{-1} r is not zero in the
 mean even at the true energy: with x_i in both, its mean is the sum over i of the covariance of what x_i puts into
@@ -57,9 +65,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.tree_util import Partial
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+
+from jko import heat
 
 # Share of a test function's variance that is added to it, so that bumps which overlap stay apart in float64.
 _NUGGET = 1e-6
@@ -75,9 +84,10 @@ class Population(NamedTuple):
 
     Attributes:
         clouds: K of (n_k, d). tau: (K-1,).
-        fields: K-1 of (n_k, d, p), grad of the first variation at each particle for each coefficient.
+        fields: (n_k, d, p) of each snapshot whose particles move, grad of the first variation at them for each coefficient.
         entropy: whether a last coefficient, beta, follows the p; coefficients are p or p + 1.
         kernels: chi, z (d,) -> (q,), whose mean slopes are the last q of the fields; None without an interaction.
+        forward: lambda, the share of the drift that the snapshot before an interval takes.
     """
 
     clouds: Sequence[np.ndarray]
@@ -85,105 +95,19 @@ class Population(NamedTuple):
     fields: Sequence[np.ndarray]
     entropy: bool
     kernels: Partial | None = None
+    forward: float = 1.0
 
 
 class Noise(NamedTuple):
-    """Covariance S of the residuals, as scale_i scale_j (L L^T)_ij, and the means' own parts.
+    """Covariance S of the residuals, as scale_i scale_j (L L^T)_ij.
 
     Attributes:
-        scale: (N,). factor: (N, N) L. inverse: (N, N) S^{-1}. values: K of (n_k, m), phi less its mean.
+        scale: (N,). factor: (N, N) L. inverse: (N, N) S^{-1}.
     """
 
     scale: np.ndarray
     factor: np.ndarray
     inverse: np.ndarray
-    values: Sequence[np.ndarray]
-
-
-def smoothed(basis: Mapping, s: Array, z: Array) -> Array:
-    """phi_s(z): (m,), the mean of every feature (:func:`jko.features.features`) at z (d,) + sqrt(2 s) xi, xi normal.
-
-    For a power h_0 = 1, h_1 = z, h_{a+1} = z h_a + 2 s a h_{a-1} (heat polynomials); for a bump
-
-        (sigma / (sigma + 4 s))^(d/2) exp(-|z - c|^2 / (sigma + 4 s)).
-
-    s may be negative, above -sigma / 4.
-    """
-    power, place = _factors(basis["monomials"], z.size)
-    powers = jax.vmap(_power, in_axes=(0, None, 0))(power, s, z[place])
-    return jnp.concatenate([powers, _of_bumps(_bump, basis, s, z)])
-
-
-def _factors(monomials, d):
-    """Of every monomial the power and the coordinate of each of its factors: (p, width) both."""
-    # One that stands more than once in its row has its power at the first place, and 0 at the others.
-    same = monomials[:, :, None] == monomials[:, None, :]
-    first = ~jnp.any(jnp.tril(same, -1), axis=2) & (monomials < d)
-    return jnp.where(first, jnp.sum(same, axis=2), 0), jnp.minimum(monomials, d - 1)
-
-
-def _power(power, s, y):
-    """Product of the heat polynomials of y (width,), of the degrees in ``power``."""
-    heat = [jnp.ones_like(y), y]
-    for a in range(1, len(y)):
-        heat.append(y * heat[a] + 2 * s * a * heat[a - 1])
-    return jnp.prod(jnp.take_along_axis(jnp.stack(heat), power[None, :], axis=0))
-
-
-def _bump(sigma, s, center, z):
-    wide = sigma + 4 * s
-    return (sigma / wide) ** (z.size / 2) * jnp.exp(-jnp.sum((z - center) ** 2) / wide)
-
-
-def _of_bumps(function, basis, s, z):
-    """A function with the arguments of :func:`_bump` for every bump."""
-    sigma = jnp.broadcast_to(basis["sigma"], len(basis["centers"]))
-    return jax.vmap(function, in_axes=(0, None, 0, None))(sigma, s, basis["centers"], z)
-
-
-@jax.jit
-def _values(basis, s, points):
-    return jax.vmap(smoothed, in_axes=(None, None, 0))(basis, s, points)
-
-
-@jax.jit
-def _gradients(basis, s, points):
-    # Backwards for each function, where d derivatives forwards would take d times as long.
-    by_factor = jax.vmap(jax.grad(_power, argnums=2), in_axes=(0, None, 0))
-
-    def one(z):
-        power, place = _factors(basis["monomials"], z.size)
-        row = jnp.arange(len(power))[:, None]
-        powers = jnp.zeros((z.size, len(power))).at[place, row].add(by_factor(power, s, z[place]))
-        bumps = _of_bumps(jax.grad(_bump, argnums=3), basis, s, z)
-        # One row for each particle and coordinate: no product with them has to copy them.
-        return jnp.concatenate([powers, bumps.T], axis=1)
-
-    return jax.vmap(one)(points)
-
-
-@jax.jit
-def _laplacians(basis, s, points):
-    # The heat equation: one derivative by s for d second ones by z.
-    return jax.vmap(jax.jacfwd(smoothed, argnums=1), in_axes=(None, None, 0))(basis, s, points)
-
-
-def values(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
-    """phi_s at the particles of a cloud (n, d): (n, m), float64."""
-    with jax.enable_x64(True):
-        return np.asarray(_values(basis, np.float64(s), cloud))
-
-
-def gradients(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
-    """grad phi_s at the particles of a cloud (n, d): (n, d, m), float64."""
-    with jax.enable_x64(True):
-        return np.asarray(_gradients(basis, np.float64(s), cloud))
-
-
-def laplacians(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
-    """laplacian phi_s at the particles of a cloud (n, d): (n, m), float64."""
-    with jax.enable_x64(True):
-        return np.asarray(_laplacians(basis, np.float64(s), cloud))
 
 
 def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> Noise:
@@ -205,18 +129,16 @@ def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> N
         raise ValueError(
             f"a snapshot has {smallest} train particles, and {m} test functions need at least {m + 3}"
         )
-    centred = [_centred(values(tests, cloud)) for cloud in population.clouds]
     intervals, beta = len(population.tau), bounded_beta(population, tests, coefficients)
-    pushed = [
-        _centred(values(tests, moved(population, k, coefficients), tau * beta))
-        for k, tau in enumerate(population.tau)
-    ]
+    start, end = (
+        [_centred(heat.values(tests, moved(population, leg, coefficients), leg.s)) for leg in side]
+        for side in zip(*legs(population, beta), strict=True)
+    )
     covariance = np.zeros((intervals, m, intervals, m))
     for k in range(intervals):
-        covariance[k, :, k] = _covariance(pushed[k], pushed[k])
-        covariance[k, :, k] += _covariance(centred[k + 1], centred[k + 1])
+        covariance[k, :, k] = _covariance(start[k], start[k]) + _covariance(end[k], end[k])
         if k + 1 < intervals:
-            shared = _covariance(centred[k + 1], pushed[k + 1])
+            shared = _covariance(end[k], start[k + 1])
             covariance[k, :, k + 1], covariance[k + 1, :, k] = -shared, -shared.T
     covariance = covariance.reshape(intervals * m, intervals * m)
     scale = np.sqrt(np.diag(covariance))
@@ -228,7 +150,7 @@ def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> N
     covariance[np.diag_indices(len(scale))] += _NUGGET
     factor = cholesky(covariance, lower=True)
     inverse = cho_solve((factor, True), np.eye(len(scale))) / scale[:, None] / scale[None, :]
-    return Noise(scale, factor, inverse, centred)
+    return Noise(scale, factor, inverse)
 
 
 def expected_square(white: Noise) -> float:
@@ -250,10 +172,36 @@ def _covariance(left, right):
     return left.T @ right / n / (n - m - 2)
 
 
-def moved(population: Population, k: int, coefficients: np.ndarray) -> np.ndarray:
-    """T x of every particle of snapshot k: (n_k, d)."""
-    field = population.fields[k]
-    return population.clouds[k] - population.tau[k] * (field @ coefficients[: field.shape[2]])
+class Leg(NamedTuple):
+    """One of the two means of an interval's residual: sign mean phi_s(x - step grad(V + W * rho)(x)) over a snapshot.
+
+    Attributes:
+        interval, snapshot: their numbers. sign: +1 or -1. step: signed, of the drift. s: of the smoothing.
+    """
+
+    interval: int
+    snapshot: int
+    sign: int
+    step: float
+    s: float
+
+
+def legs(population: Population, beta: float) -> list[tuple[Leg, Leg]]:
+    """Start and end of every interval."""
+    forward = population.forward
+    return [
+        (Leg(k, k, -1, forward * tau, tau * beta), Leg(k, k + 1, 1, (forward - 1) * tau, 0.0))
+        for k, tau in enumerate(population.tau)
+    ]
+
+
+def moved(population: Population, leg: Leg, coefficients: np.ndarray) -> np.ndarray:
+    """x - step grad(V + W * rho)(x) of every particle of a snapshot: (n_k, d)."""
+    cloud = population.clouds[leg.snapshot]
+    if leg.step == 0:
+        return cloud
+    field = population.fields[leg.snapshot]
+    return cloud - leg.step * (field @ coefficients[: field.shape[2]])
 
 
 def bounded_beta(population: Population, tests: Mapping, coefficients: np.ndarray) -> float:
@@ -278,25 +226,28 @@ def own_score(
     m = len(white.scale) // len(population.tau)
     beta = bounded_beta(population, tests, coefficients)
     own = np.zeros(len(coefficients))
-    for k, tau in enumerate(population.tau):
-        n, field = len(population.clouds[k]), population.fields[k]
-        there = moved(population, k, coefficients)
-        phi = values(tests, there, tau * beta)
-        here = slice(k * m, (k + 1) * m)
-        seen = (phi.mean(axis=0) - phi) @ white.inverse[here, here]
-        if k:
-            seen = seen + white.values[k] @ white.inverse[here, slice((k - 1) * m, k * m)].T
-        share = np.zeros(field.shape[2])
-        for rows, slope in _slopes(tests, there, tau * beta):
+    both = [leg for pair in legs(population, beta) for leg in pair]
+    for leg in both:
+        if leg.step == 0:
+            continue
+        cloud, field = population.clouds[leg.snapshot], population.fields[leg.snapshot]
+        n, seen = len(cloud), np.zeros((len(cloud), m))
+        for other in both:
+            if other.snapshot == leg.snapshot:
+                phi = heat.values(tests, moved(population, other, coefficients), other.s)
+                block = np.ix_(*(range(k * m, k * m + m) for k in (other.interval, leg.interval)))
+                seen += other.sign * _centred(phi) @ white.inverse[block]
+        there, share = moved(population, leg, coefficients), np.zeros(field.shape[2])
+        for rows, slope in _slopes(tests, there, leg.s):
             pull = np.matmul(slope, seen[rows, :, None]).ravel()  # (rows d,)
-            share -= tau * pull @ field[rows].reshape(len(pull), -1)
+            share += leg.step * pull @ field[rows].reshape(len(pull), -1)
             if population.kernels is not None:
-                cloud = population.clouds[k]
                 as_partner = partner_score(population.kernels, cloud, cloud[rows], slope, seen)
-                share[len(share) - len(as_partner) :] -= tau * as_partner
+                share[len(share) - len(as_partner) :] += leg.step * as_partner
         if population.entropy:
-            share = np.append(share, tau * np.sum(seen * laplacians(tests, there, tau * beta)))
-        own += share / n / (n - 1)
+            spread = heat.laplacians(tests, there, leg.s) if leg.sign < 0 else 0.0
+            share = np.append(share, -population.tau[leg.interval] * np.sum(seen * spread))
+        own += leg.sign * share / n / (n - 1)
     return own
 
 
@@ -315,19 +266,21 @@ def normal_equations(
     if population.entropy:
         coefficients = np.append(coefficients[:-1], beta)
     jacobian, residual = [], []
-    for k, tau in enumerate(population.tau):
-        field, there = population.fields[k], moved(population, k, coefficients)
-        phi = values(tests, there, tau * beta)
-        product = np.zeros((phi.shape[1], field.shape[2]))
-        for rows, slope in _slopes(tests, there, tau * beta):
-            by_place = slope.reshape(-1, len(product))
-            product += by_place.T @ field[rows].reshape(len(by_place), -1)
-        columns = [-tau / len(there) * product]
+    for k, pair in enumerate(legs(population, beta)):
+        columns, left = 0.0, 0.0
+        for leg in pair:
+            there = moved(population, leg, coefficients)
+            left = left + leg.sign * heat.values(tests, there, leg.s).mean(axis=0)
+            if leg.step != 0:
+                columns = columns + leg.sign * leg.step * _slope_product(
+                    population, tests, leg, there
+                )
         if population.entropy:
-            spread = laplacians(tests, there, tau * beta).mean(axis=0)
-            columns.append(tau * spread[:, None])
-        jacobian.append(np.concatenate(columns, axis=1))
-        residual.append(values(tests, population.clouds[k + 1]).mean(axis=0) - phi.mean(axis=0))
+            start = moved(population, pair[0], coefficients)
+            spread = heat.laplacians(tests, start, pair[0].s).mean(axis=0)
+            columns = np.column_stack([columns, population.tau[k] * spread])
+        jacobian.append(columns)
+        residual.append(left)
     stacked = np.column_stack([np.concatenate(jacobian), np.concatenate(residual)])
     whitened = solve_triangular(white.factor, stacked / white.scale[:, None], lower=True)
     x, r = whitened[:, :-1], whitened[:, -1]
@@ -337,12 +290,21 @@ def normal_equations(
     return Normal(gram, moment, float(square), float(r @ r))
 
 
+def _slope_product(population, tests, leg, there):
+    """mean_x grad phi_s(there) . grad psi(x) over the snapshot of a leg: (m, p)."""
+    field, total = population.fields[leg.snapshot], 0.0
+    for rows, slope in _slopes(tests, there, leg.s):
+        by_place = slope.reshape(-1, slope.shape[2])
+        total = total + by_place.T @ field[rows].reshape(len(by_place), -1)
+    return total / len(there)
+
+
 def _slopes(tests, cloud, s):
     """Rows of a cloud, some at a time, with the slopes of the test functions there."""
     m = len(tests["monomials"]) + len(tests["centers"])
     for rows in np.array_split(np.arange(len(cloud)), -(-cloud.size * m // _BLOCK)):
         rows = slice(rows[0], rows[-1] + 1)
-        yield rows, gradients(tests, cloud[rows], s)
+        yield rows, heat.gradients(tests, cloud[rows], s)
 
 
 def mean_gradients(kernels: Partial, cloud: np.ndarray) -> np.ndarray:

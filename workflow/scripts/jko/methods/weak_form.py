@@ -1,14 +1,10 @@
 """Weak form: learn V, W and beta from unpaired snapshots by the changes of sample means, without couplings or densities.
 
-The residuals of :mod:`jko.weak` are linear in the coefficients of
-
-    V(x) = scale theta . psi((x - center) / width),    psi monomials and Gaussian bumps (:mod:`jko.trials`),
-    W(z) = scale omega . chi(z / width),               chi even: |z|^2 / 2 and exp(-|z|^2 / sigma_q),
-
-and beta, up to the step T, so that Gauss and Newton's steps of generalised least squares settle in a few. The
-coefficients have a Gaussian prior, with one variance for the monomials, one for the bumps and one for W, which
-:mod:`jko.evidence` takes from the data. The monomials are made orthonormal first, by the mean product of their slopes at
-the particles, so that one variance means as much for each of them, wherever the origin is. That of beta is wide, and
+The residuals of :mod:`jko.weak` are linear in the coefficients of the energy (:mod:`jko.weak_energy`), up to the step T, so
+that Gauss and Newton's steps of generalised least squares settle in a few. The coefficients have a Gaussian prior, with one
+variance for the monomials, one for the bumps (of each a second one for what depends on time) and one for W, which
+:mod:`jko.evidence` takes from the data. The monomials are made orthonormal first, by the mean product of their slopes at the
+particles, so that one variance means as much for each of them, wherever the origin is. That of beta is wide, and
 where beta is learned that of the monomials up to degree 2 as well: both move the spread of the population, and
 what a prior holds back of the one would go to the other. The candidates for the width of the bumps share one set of
 test functions and one covariance, so that their evidence tells which one the data want. Where W is learned, each stands there
@@ -21,7 +17,11 @@ of the smallest snapshot, as their covariance comes from it. In many dimensions 
 coordinates go on to the whole degree where products of coordinates no longer fit: a sum over coordinates is
 found in 50 dimensions. Products of two coordinates join where the residuals ask for them, by a test of each
 (:mod:`jko.products`), until none does or there is no more room: a V of neighbours has of order d of them. V has more bumps than the test functions, since what V cannot carry would count as known. The posterior
-covariance of theta stands beside its mean: see :func:`uncertainty`.
+covariance of theta stands beside its mean.
+
+An interval may be one Euler step (``scheme: explicit``) or a flow (``scheme: flow``): the log evidence tells which one the data
+are. It is that of residuals in units of their noise, and so does not depend on the units of either kind; where the misfit of both
+is near 1, the larger one is right, for one seed by some 20 where the population moves by a tenth of its width in an interval.
 
 chi^2 of the residuals over what it is in the mean if V, W and beta can be the true ones, N less the coefficients that the
 data determine, is the ``misfit``: near 1, or above where V moves particles by more than the test functions see. The posterior does
@@ -38,64 +38,24 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jax import Array
 from jax.tree_util import Partial
 
 from jko import products, trials, weak
-from jko.energies import Energy
 from jko.evidence import Posterior
-from jko.features import features, gap, monomials
+from jko.features import gap, monomials
 from jko.gauss_newton import Climb, climb, misfit
 from jko.methods import Fit, Problem
-from jko.pairs import standardise
-from jko.uncertainty import Uncertainty
+from jko.weak_energy import energy, kernels, uncertainty
+
+__all__ = ["energy", "fit", "uncertainty"]
 
 # Most coefficients of V for each residual: beyond one, what samples see of themselves would be taken off a direction
 # in which there are no data.
 _MOST = 0.5
-
-
-def potential(params: Mapping, x: Array, t: Array) -> Array:
-    """V(x) for x (d,); t is not used."""
-    z, _ = standardise(params["units"], x, t)
-    return params["units"]["scale"] * params["theta"] @ features(params["basis"], z)
-
-
-def kernels(params: Mapping, z: Array) -> Array:
-    """chi(z): (q,) for standardised z (d,)."""
-    square = jnp.sum(z**2)
-    return jnp.append(jnp.exp(-square / params["ranges"]), square / 2)
-
-
-def interaction(params: Mapping, z: Array) -> Array:
-    """W(z) for the difference z (d,) of two particles."""
-    units = params["units"]
-    return units["scale"] * params["omega"] @ kernels(params, z / units["width"])
-
-
-def energy(params: Mapping, settings: Mapping) -> Energy:
-    """The energy of the posterior mean; a negative beta is taken as 0."""
-    kernel = Partial(interaction, params) if "interaction" in settings["terms"] else None
-    return Energy(Partial(potential, params), kernel, jnp.maximum(params["beta"], 0))
-
-
-def gradient_covariance(params: Mapping, x: Array) -> Array:
-    """Posterior covariance of grad V at x (d,): (d, d)."""
-    units = params["units"]
-    z = (x - units["center"]) / units["width"]
-    slope = jax.jacfwd(features, argnums=1)(params["basis"], z)  # (p, d)
-    return (units["scale"] / units["width"]) ** 2 * slope.T @ params["covariance"] @ slope
-
-
-def uncertainty(params: Mapping, settings: Mapping) -> Uncertainty:
-    """The posterior of grad V and beta, and chi^2 over the mean that it has if the energy is right."""
-    covariance, misfit = Partial(gradient_covariance, params), float(params["misfit"])
-    if "entropy" not in settings["terms"]:
-        return Uncertainty(covariance, misfit)
-    return Uncertainty(covariance, misfit, float(params["beta"]), float(params["beta_deviation"]))
+# Share of the drift of an interval that the snapshot before it takes.
+_FORWARD = {"explicit": 1.0, "flow": 0.5}
 
 
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
@@ -115,7 +75,8 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         factors, [(0, 0), (0, degree - factors.shape[1])], constant_values=snapshots.dimension
     )
     residuals = len(snapshots.tau) * (len(factors) + bumps(factors, room, settings))
-    count = max(2, min(settings["trial_centers"], int(_MOST * residuals) - len(factors)))
+    most = int(_MOST * residuals / (1 + settings["time_degree"]))
+    count = max(2, min(settings["trial_centers"], most - len(factors)))
     found, status, history = [], [], []
     for s in seeds:
 
@@ -177,11 +138,12 @@ def solve(
     ranges, chi, pulls = ranges_of(settings), None, None
     if "interaction" in settings["terms"]:
         chi = Partial(kernels, {"ranges": ranges})
-        pulls = [weak.mean_gradients(chi, cloud) for cloud in clouds[:-1]]
+        pulls = [weak.mean_gradients(chi, cloud) for cloud in moving(clouds, settings)]
     centers = trials.centres(clouds, count, seed)
+    times = (snapshots.time - units["time_center"]) / units["time_width"]
 
     def problem_of(candidate, change):
-        population = population_of(clouds, pulls, snapshots.tau, candidate.basis, change, settings)
+        population = population_of(clouds, pulls, times, candidate.basis, change, settings)
         return population._replace(kernels=chi), groups_of(candidate.basis, ranges, settings)
 
     def begin(factors):
@@ -191,7 +153,11 @@ def solve(
         sigma = gap(points) * np.resize(settings["test_widths"], len(points))
         tests = {"monomials": factors, "centers": points, "sigma": sigma}
         plain, *others = trials.candidates(
-            factors, centers, settings["bump_widths"], "interaction" in settings["terms"]
+            factors,
+            centers,
+            settings["bump_widths"],
+            "interaction" in settings["terms"],
+            settings["time_degree"] > 0,
         )
         change = trials.orthonormal(plain.basis, clouds)
         population, group = problem_of(plain, change)
@@ -227,11 +193,12 @@ def solve(
             f"no candidate had settled after {settings['iterations']} iterations"
         )
     reached, chosen = best
-    times = level * misfit(reached, white)
-    params = params_of(reached.found, times, chosen.basis, stage.change, ranges, units, settings)
+    missed = level * misfit(reached, white)
+    found, change = reached.found, stage.change
+    params = params_of(found, missed, chosen.basis, change, ranges, units, settings)
     beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
     report(
-        f"taken: {chosen.name}; misfit {times:.2f}{beta if 'entropy' in settings['terms'] else ''}"
+        f"taken: {chosen.name}; misfit {missed:.2f}{beta if 'entropy' in settings['terms'] else ''}"
     )
     return params, "ok", reached.path
 
@@ -302,19 +269,26 @@ def ranges_of(settings: Mapping) -> np.ndarray:
 def groups_of(basis: Mapping, ranges: np.ndarray, settings: Mapping) -> np.ndarray:
     """The group of every coefficient of the terms that are learned."""
     terms = settings["terms"]
-    return trials.groups_of(basis, (len(ranges) + 1) * ("interaction" in terms), "entropy" in terms)
+    pulls = (len(ranges) + 1) * ("interaction" in terms)
+    return trials.groups_of(basis, pulls, "entropy" in terms, settings["time_degree"])
 
 
-def population_of(clouds, pulls, tau, basis, change, settings) -> weak.Population:
-    """The snapshots with their fields, of monomials made orthonormal by ``change``; pulls are those of W, or None."""
-    p, fields = len(change), []
-    for cloud in clouds[:-1]:
-        slope = weak.gradients(basis, cloud)
-        whole = slope[:, :, :p].reshape(-1, p) @ change
-        fields.append(np.concatenate([whole.reshape(*cloud.shape, p), slope[:, :, p:]], axis=2))
+def population_of(clouds, pulls, times, basis, change, settings) -> weak.Population:
+    """The snapshots at standardised ``times`` with their fields, of monomials made orthonormal by ``change``; pulls are
+    those of W, or None.
+    """
+    powers = np.polynomial.legendre.legvander(times, settings["time_degree"])  # (K, powers)
+    fields = trials.fields(basis, change, moving(clouds, settings), powers)
     if pulls is not None:
         fields = [np.concatenate(pair, axis=2) for pair in zip(fields, pulls, strict=True)]
-    return weak.Population(clouds, tau / np.mean(tau), fields, "entropy" in settings["terms"])
+    entropy, forward = "entropy" in settings["terms"], _FORWARD[settings["scheme"]]
+    tau = np.diff(times) / np.mean(np.diff(times))
+    return weak.Population(clouds, tau, fields, entropy, forward=forward)
+
+
+def moving(clouds: list[np.ndarray], settings: Mapping) -> list[np.ndarray]:
+    """The snapshots whose particles take a step: all but the last one where the steps are those of Euler."""
+    return clouds[:-1] if _FORWARD[settings["scheme"]] == 1 else clouds
 
 
 def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
@@ -327,28 +301,33 @@ def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
         "center": x.mean(axis=0),
         "width": width,
         "scale": width**2 / np.mean(snapshots.tau),
-        "time_center": 0.0,
-        "time_width": 1.0,
+        "time_center": np.mean(snapshots.time[[0, -1]]),
+        "time_width": np.ptp(snapshots.time) / 2,
     }
     return {name: np.asarray(value, np.float64) for name, value in units.items()}
 
 
 def params_of(found: Posterior, misfit, basis, change, ranges, units, settings) -> dict:
     """What :func:`energy` and :func:`uncertainty` need."""
-    p, whole = len(change) + len(basis["centers"]), np.eye(len(found.mean))
-    whole[: len(change), : len(change)] = change
+    whole, powers = np.eye(len(found.mean)), 1 + settings["time_degree"]
+    p = len(change) + len(basis["centers"])
+    for start in range(0, powers * p, p):
+        block = slice(start, start + len(change))
+        whole[block, block] = change
     found = found._replace(mean=whole @ found.mean, covariance=whole @ found.covariance @ whole.T)
+    of_v = powers * p
     q = len(ranges) + 1 if "interaction" in settings["terms"] else 0
     entropy = "entropy" in settings["terms"]
     scale = float(units["scale"])
     return {
-        "theta": found.mean[:p],
-        "omega": found.mean[p : p + q],
+        "theta": found.mean[:of_v].reshape(powers, p),
+        "omega": found.mean[of_v : of_v + q],
         "ranges": ranges,
         "beta": np.float64(scale * found.mean[-1] if entropy else 0.0),
         "beta_deviation": np.float64(scale * np.sqrt(found.covariance[-1, -1]) if entropy else 0.0),
-        "covariance": found.covariance[:p, :p],
+        "covariance": found.covariance[:of_v, :of_v].reshape(powers, p, powers, p),
         "misfit": np.float64(misfit),
+        "evidence": np.float64(found.evidence),
         "basis": basis,
         "units": units,
     }
@@ -359,10 +338,9 @@ def filled(params: dict, count: int, d: int) -> dict:
     basis, own = params["basis"], len(params["basis"]["monomials"])
     rows = np.pad(basis["monomials"], [(0, count - own), (0, 0)], constant_values=d)
     place = np.full(count - own, own)
-    theta, covariance = params["theta"], params["covariance"]
-    for axis in (0, 1):
+    theta, covariance = np.insert(params["theta"], place, 0.0, axis=1), params["covariance"]
+    for axis in (1, 3):
         covariance = np.insert(covariance, place, 0.0, axis=axis)
-    theta = np.insert(theta, place, 0.0)
     return params | {"basis": basis | {"monomials": rows}, "theta": theta, "covariance": covariance}
 
 

@@ -22,6 +22,7 @@ MODES = {
     "l2_uvp_expected": "fit",
     "gradient_coverage": "fit",
     "misfit": "fit",
+    "evidence": "fit",
 }
 
 
