@@ -190,9 +190,7 @@ use rule table_potentials as table_discretisation with:
     log:
         "results/logs/table_discretisation.log",
     params:
-        datasets=experiment_columns(
-            "discretisation", landscape="potential", substeps="substeps"
-        ),
+        datasets=experiment_columns("discretisation", landscape="potential", substeps="substeps"),
         metrics=["w1", "l2_uvp", "misfit", "evidence"],
         methods=experiment_method_settings("discretisation"),
         references=REFERENCES,
