@@ -177,6 +177,27 @@ use rule table_potentials as table_particles with:
         code=code("table_errors"),
 
 
+use rule table_potentials as table_weak_form_neural with:
+    input:
+        metrics=experiment_metrics("weak_form_neural"),
+    output:
+        tsv=report(
+            "results/tables/weak_form_neural.tsv",
+            caption="../report/table_weak_form.rst",
+            category="Simulated landscapes",
+        ),
+        md="results/tables/weak_form_neural.md",
+    log:
+        "results/logs/table_weak_form_neural.log",
+    params:
+        datasets=experiment_columns("weak_form_neural", landscape="potential"),
+        metrics=["w1", "l2_uvp"],
+        methods=experiment_method_settings("weak_form_neural"),
+        references=REFERENCES,
+        layout={"index": ["landscape"], "columns": ["method", "scheme"], "by": []},
+        code=code("table_errors"),
+
+
 use rule table_potentials as table_discretisation with:
     input:
         metrics=experiment_metrics("discretisation"),

@@ -1,0 +1,186 @@
+"""Weak form of a neural V: a network in place of trial functions, under the same test functions and noise.
+
+The residuals r of :mod:`jko.weak` over all intervals, N of them, have the mean 0 and the covariance S at the true energy. Every
+snapshot is cut into two halves, anew in every step, with the residuals r_A and r_B:
+
+    loss = |r_A + r_B|^2 / (4 N) - min(|r_A - r_B|^2 / (4 N), 1),    |r|^2 = r^T S^{-1} r.
+
+The first term is chi^2 / N of the whole, from which the second takes what samples see of themselves: without the bound the loss is
+r_A^T S^{-1} r_B / N, a U-statistic, whose mean is the square of the mean residual, 0 at the true energy alone as far as the test
+functions tell. The bound, which is the mean of the second term at the true energy, keeps a network from moving single
+particles so far that the halves differ without end.
+
+Below 0 a network follows the noise of the one population that there is. So the training ends where the mean loss since the
+last checkpoint is 0 or less for the first time, which sees no truth; there is no other regularisation. The
+history shows the whole way.
+
+S is that of particles at rest. With ``time_varying`` the network is V(x, t), with t the start of an interval, as the residual
+is that of an explicit step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.linalg import solve_triangular
+
+from jko import batches, heat, neural, trials, weak
+from jko.batches import Clouds
+from jko.energies import Energy
+from jko.features import gap, monomials
+from jko.methods import Fit, Problem
+from jko.training import adam, first_state, gradient_update, run, seed_keys
+
+
+class Means(NamedTuple):
+    """What is known of the means of one seed, in standardised units.
+
+    Attributes:
+        tests: basis of phi, m of them. level: (m,) their means over all particles, without which sums in single precision
+            are exact enough. whiten: (N, N) with whiten^T whiten = S^{-1}, N = (K-1) m.
+        h: (K-1,) step lengths. time: (K-1,) starts of the intervals.
+    """
+
+    tests: Mapping
+    level: Array
+    whiten: Array
+    h: Array
+    time: Array
+
+
+def residuals(nets: Mapping, cloud: Clouds, known: Means) -> Array:
+    """Residuals of a sample of every snapshot in white units: (N,). cloud: z (P, K, d), weight (P, K)."""
+
+    def mean(z, weight):
+        values = jax.vmap(heat.smoothed, in_axes=(None, None, 0))(known.tests, 0.0, z)
+        return weight @ (values - known.level[None, :]) / jnp.sum(weight)
+
+    def step(z, h, t):
+        return z - h * jax.grad(neural.v, argnums=1)(nets, z, t)
+
+    def interval(before, after, h, t):
+        moved = jax.vmap(step, in_axes=(0, None, None))(before.z, h, t)
+        return mean(*after) - mean(moved, before.weight)
+
+    before, after = (Clouds(*(leaf[:, part] for leaf in cloud)) for part in (np.s_[:-1], np.s_[1:]))
+    found = jax.vmap(interval, in_axes=(1, 1, 0, 0))(before, after, known.h, known.time)
+    return known.whiten @ found.ravel()
+
+
+def loss(nets: Mapping, cloud: Clouds, known: Means, key: Array) -> Array:
+    """The loss of a shuffled cloud, whose first and second half of the rows are A and B; the key is not used."""
+    half = len(cloud.z) // 2
+    first, second = (
+        residuals(nets, Clouds(*(leaf[part] for leaf in cloud)), known)
+        for part in (np.s_[:half], np.s_[half:])
+    )
+    both, apart = (jnp.sum(r**2) / (4 * len(r)) for r in (first + second, first - second))
+    return both - jnp.minimum(apart, 1)
+
+
+def known_of(snapshots, s: int, rows: int, settings: Mapping, report) -> tuple[Clouds, Means, dict]:
+    """The train particles, in so many rows with weight 0 where there is none, the means and the units of one seed.
+
+    Where the noise of the means has no inverse, or particles are no numbers, ``whiten`` is NaN, and so is every loss.
+
+    Raises:
+        ValueError: as :func:`jko.weak.noise` and :func:`jko.batches.units_of`.
+    """
+    clouds = snapshots.clouds(s, "train")
+    units = batches.units_of(clouds, snapshots.time, snapshots.tau)
+    clouds = [(cloud - units["center"]) / units["width"] for cloud in clouds]
+    room, d = int(settings["largest_share"] * min(map(len, clouds))), snapshots.dimension
+    factors = monomials(d, settings["degree"], min(settings["max_polynomials"], room - 2))
+    count = max(2, min(settings["centers"], room - len(factors)))
+    tests = {"monomials": factors, "centers": np.zeros((count, d)), "sigma": np.ones(count)}
+    level = np.zeros(len(factors) + count)
+    try:
+        if not all(np.isfinite(cloud).all() for cloud in clouds):
+            raise np.linalg.LinAlgError("train particles are not finite numbers")
+        points = trials.centres(clouds, count, int(snapshots.seed[s]))
+        tests |= {
+            "centers": points,
+            "sigma": gap(points) * np.resize(settings["test_widths"], count),
+        }
+        still = [np.zeros((*cloud.shape, 1)) for cloud in clouds]
+        white = weak.noise(weak.Population(clouds, snapshots.tau, still, False), tests, np.zeros(1))
+        whiten = solve_triangular(white.factor, np.diag(1 / white.scale), lower=True)
+        level = heat.values(tests, np.concatenate(clouds)).mean(axis=0)
+    except np.linalg.LinAlgError as error:
+        report(f"seed {snapshots.seed[s]}: {error}")
+        whiten = np.full(2 * [len(snapshots.tau) * len(level)], np.nan)
+    filled = [np.pad(cloud, [(0, rows - len(cloud)), (0, 0)]) for cloud in clouds]
+    weight = [np.arange(rows) < len(cloud) for cloud in clouds]
+    h = snapshots.tau * units["scale"] / units["width"] ** 2
+    time = (snapshots.time[:-1] - units["time_center"]) / units["time_width"]
+    data = Clouds(np.stack(filled, axis=1), np.stack(weight, axis=1).astype(float))
+    return jax.tree.map(_single, (data, Means(tests, level, whiten, h, time), units))
+
+
+def _single(leaf) -> np.ndarray:
+    leaf = np.asarray(leaf)
+    return leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf
+
+
+def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
+    """Train one potential per seed; seeds are independent and run as one program.
+
+    Raises:
+        ValueError: a snapshot has too few train particles for the test functions, or no extent.
+    """
+    snapshots, steps = problem.snapshots, settings["steps"]
+    rows = batches.rows_of(snapshots, 2)
+    of_seed = [known_of(snapshots, s, rows, settings, report) for s in range(len(snapshots.seed))]
+    data, known, units = jax.tree.map(lambda *leaves: np.stack(leaves), *of_seed)
+    optimizer = adam(settings["learning_rate"], steps, settings["schedule"], settings["clip"])
+    start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(seed_keys(snapshots.seed))
+    options = ["potential"], settings["time_varying"], settings["hidden"]
+    marks = np.unique(np.linspace(0, steps, settings["checkpoints"] + 1, dtype=int))
+    trained = run(
+        gradient_update(loss, optimizer),
+        first_state(
+            lambda key: neural.init(key, snapshots.dimension, *options), optimizer, start_keys
+        ),
+        data,
+        batch_keys,
+        epochs=steps,
+        batch=rows,
+        loss_limit=settings["loss_limit"],
+        shared=known,
+        keep=marks[1:].tolist(),
+        report=report,
+    )
+    chosen = [
+        ended(trained.means["loss"][s], marks) if status == "ok" else steps
+        for s, status in enumerate(trained.status())
+    ]
+    for s, mark in enumerate(chosen):
+        report(f"seed {snapshots.seed[s]}: taken after step {mark}")
+    nets = [
+        jax.tree.map(lambda leaf, s=s: leaf[s], trained.kept[mark].params)
+        for s, mark in enumerate(chosen)
+    ]
+    params = {"nets": jax.tree.map(lambda *leaves: np.stack(leaves), *nets), "units": units}
+    return Fit(params, trained.status(), trained.history(snapshots.seed))
+
+
+def ended(losses: np.ndarray, marks: np.ndarray) -> int:
+    """The first mark with a mean loss of 0 or less since the one before, else the last one.
+
+    Args:
+        losses: (steps,). marks: (c,) numbers of steps, from 0 on.
+    """
+    for before, mark in zip(marks[:-1], marks[1:], strict=True):
+        if losses[before:mark].mean() <= 0:
+            return int(mark)
+    return int(marks[-1])
+
+
+def energy(params: Mapping, settings: Mapping) -> Energy:
+    """The learned energy."""
+    return neural.energy(params)
