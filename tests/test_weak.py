@@ -134,37 +134,41 @@ def test_normal_equations_are_those_of_a_jacobian_by_differences(forward):
 @halves
 @pytest.mark.usefixtures("blocks")
 def test_what_samples_see_of_themselves_is_the_sum_over_particles(forward):
-    """What every particle puts into X and into r, and what is left of X^T S^-1 r."""
+    """What every particle puts into X and into r, moved and smoothed, and what is left of X^T S^-1 r."""
     snapshots = clouds(n=40)
     people = population(snapshots, forward=forward)
-    white = weak.noise(people, basis(), at_rest())
-    m, p = len(white.scale) // 2, people.fields[0].shape[2]
-    zero, own, x = np.zeros(p + 1), np.zeros(p + 1), np.zeros((2 * m, p + 1))
+    m, p = len(basis()["monomials"]) + 3, people.fields[0].shape[2]
+    here = 0.05 * np.random.default_rng(3).normal(size=p + 1)
+    here[p] = 0.04
+    white = weak.noise(people, basis(), here)
+    own, x = np.zeros(p + 1), np.zeros((2 * m, p + 1))
     for j, cloud in enumerate(snapshots):
         n, field = len(cloud), people.fields[j]
-        phi, slope = heat.values(basis(), cloud), heat.gradients(basis(), cloud)
-        descent = -np.einsum("idm,idp->imp", slope, field)
-        spread = heat.laplacians(basis(), cloud)
-        # Of the particle at rest, in both residuals that it is in.
+        # Of each particle, in both residuals that it is in.
         into_x, into_r = np.zeros((n, 2 * m, p + 1)), np.zeros((n, 2 * m))
         if j < 2:
-            rows = slice(j * m, (j + 1) * m)
+            rows, s = slice(j * m, (j + 1) * m), TAU[j] * here[p]
+            place = cloud - forward * TAU[j] * field @ here[:p]
+            descent = -np.einsum("idm,idp->imp", heat.gradients(basis(), place, s), field)
             into_x[:, rows, :p] = forward * TAU[j] * descent
-            into_x[:, rows, p] = TAU[j] * spread
-            into_r[:, rows] = -phi
+            into_x[:, rows, p] = TAU[j] * heat.laplacians(basis(), place, s)
+            into_r[:, rows] = -heat.values(basis(), place, s)
         if j > 0:
             rows = slice((j - 1) * m, j * m)
+            place = cloud + (1 - forward) * TAU[j - 1] * field @ here[:p]
+            descent = -np.einsum("idm,idp->imp", heat.gradients(basis(), place), field)
             into_x[:, rows, :p] = (1 - forward) * TAU[j - 1] * descent
-            into_r[:, rows] = phi
+            into_r[:, rows] = heat.values(basis(), place)
         x += into_x.mean(axis=0)
         own += sum(
             a.T @ white.inverse @ v
             for a, v in zip(into_x - into_x.mean(axis=0), into_r - into_r.mean(axis=0), strict=True)
         ) / (n * (n - 1))
-    moment = x.T @ white.inverse @ residuals(people, basis(), zero).ravel() - own
-    found = weak.own_score(people, basis(), white, zero)
+    r = residuals(people, basis(), here).ravel()
+    found = weak.own_score(people, basis(), white, here)
     np.testing.assert_allclose(found, own, rtol=1e-7, atol=1e-7 * np.abs(own).max())
-    found = weak.normal_equations(people, basis(), white, zero, found)
+    found = weak.normal_equations(people, basis(), white, here, found)
+    moment = x.T @ white.inverse @ r - own + found.gram @ here
     np.testing.assert_allclose(found.moment, moment, rtol=1e-7, atol=1e-7 * np.abs(moment).max())
 
 

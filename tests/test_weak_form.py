@@ -218,6 +218,8 @@ def test_a_population_that_no_energy_moves_has_a_fit_and_a_large_misfit():
     fit = weak_form.fit(to_and_fro(), SETTINGS | {"iterations": 30}, lines.append)
     assert sum("times the covariance" in line for line in lines) == 2
     assert fit.status == ["ok", "ok"] and (fit.params["misfit"] > 20).all()
+    # In units of the noise as it was, not as it was taken to be.
+    assert (fit.params["evidence"] < -200).all()
 
 
 def test_iterations_that_do_not_settle_are_a_failure_with_its_cause():

@@ -183,7 +183,7 @@ use rule table_potentials as table_weak_form_neural with:
     output:
         tsv=report(
             "results/tables/weak_form_neural.tsv",
-            caption="../report/table_weak_form.rst",
+            caption="../report/table_weak_form_neural.rst",
             category="Simulated landscapes",
         ),
         md="results/tables/weak_form_neural.md",

@@ -16,8 +16,8 @@ class Clouds(NamedTuple):
     """Weighted particles in the units of a training: of every snapshot side by side, or of one.
 
     Attributes:
-        z: (P, K, d), row p of snapshot k, where shorter snapshots repeat their particles; (m, d) of one.
-        weight: (P, K), one over the number of rows that hold the same particle; (m,) of one.
+        z: (P, K, d), row p of snapshot k, where shorter snapshots repeat their particles or end; (m, d) of one.
+        weight: (P, K), one over the number of rows that hold the same particle, 0 where there is none; (m,) of one.
     """
 
     z: Array

@@ -25,7 +25,7 @@ TITLES = {
     "beta_coverage": "Share of the 90 % intervals that hold the weight of the entropy",
     "l2_uvp_expected": "L2-UVP that the posterior expects (%)",
     "misfit": "Squared residuals over what noise alone would leave",
-    "evidence": "Log evidence, less the constant of the data",
+    "evidence": "Log evidence of the residuals in units of their noise",
     "gradient_coverage": "Share of the 90 % intervals that hold grad V at test particles",
     "w1_per_sqrt_d": "One-step EMD over the square root of the dimension (dimensionless)",
     "epoch_seconds": "An epoch (s); a whole fit where it is in closed form",

@@ -87,7 +87,7 @@ class Population(NamedTuple):
         fields: (n_k, d, p) of each snapshot whose particles move, grad of the first variation at them for each coefficient.
         entropy: whether a last coefficient, beta, follows the p; coefficients are p or p + 1.
         kernels: chi, z (d,) -> (q,), whose mean slopes are the last q of the fields; None without an interaction.
-        forward: lambda, the share of the drift that the snapshot before an interval takes.
+        forward: above 0 and at most 1, the share of the drift that the snapshot before an interval takes.
     """
 
     clouds: Sequence[np.ndarray]

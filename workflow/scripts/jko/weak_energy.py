@@ -58,7 +58,7 @@ def gradient_covariance(params: Mapping, x: Array, t: Array) -> Array:
 
 
 def uncertainty(params: Mapping, settings: Mapping) -> Uncertainty:
-    """The posterior of grad V and beta, and chi^2 over the mean that it has if the energy is right."""
+    """The posterior of grad V and beta, chi^2 over the mean that it has if the energy is right, and the evidence."""
     learned = {
         name: float(params[name])
         for name in ("beta", "beta_deviation")

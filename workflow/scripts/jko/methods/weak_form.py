@@ -20,8 +20,9 @@ found in 50 dimensions. Products of two coordinates join where the residuals ask
 covariance of theta stands beside its mean.
 
 An interval may be one Euler step (``scheme: explicit``) or a flow (``scheme: flow``): the log evidence tells which one the data
-are. It is that of residuals in units of their noise, and so does not depend on the units of either kind; where the misfit of both
-is near 1, the larger one is right, for one seed by some 20 where the population moves by a tenth of its width in an interval.
+are. It is that of residuals in units of their noise, so that it does not depend on the units of either kind, and it compares fits
+with the same test functions. Where the misfit of both is near 1, the larger one is right if they differ by 10 or more; of a
+population that hardly moves they differ by 1, and where neither carries the data the larger one may be that of the wrong kind.
 
 chi^2 of the residuals over what it is in the mean if V, W and beta can be the true ones, N less the coefficients that the
 data determine, is the ``misfit``: near 1, or above where V moves particles by more than the test functions see. The posterior does
@@ -194,7 +195,9 @@ def solve(
         )
     reached, chosen = best
     missed = level * misfit(reached, white)
-    found, change = reached.found, stage.change
+    # The density of residuals with `level` times the covariance has a factor level^(-N / 2).
+    evidence = reached.found.evidence - 0.5 * len(white.scale) * np.log(level)
+    found, change = reached.found._replace(evidence=evidence), stage.change
     params = params_of(found, missed, chosen.basis, change, ranges, units, settings)
     beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
     report(

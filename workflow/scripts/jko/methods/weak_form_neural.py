@@ -8,13 +8,14 @@ snapshot is cut into two halves, anew in every step, with the residuals r_A and 
 The first term is chi^2 / N of the whole, from which the second takes what samples see of themselves: without the bound the loss is
 r_A^T S^{-1} r_B / N, a U-statistic, whose mean is the square of the mean residual, 0 at the true energy alone as far as the test
 functions tell. The bound, which is the mean of the second term at the true energy, keeps a network from moving single
-particles so far that the halves differ without end.
+particles so far that the halves differ without end; it raises the mean of the loss there by at most 0.4 (2 / N)^{1/2}.
 
 Below 0 a network follows the noise of the one population that there is. So the training ends where the mean loss since the
 last checkpoint is 0 or less for the first time, which sees no truth; there is no other regularisation. The
 history shows the whole way.
 
-S is that of particles at rest. With ``time_varying`` the network is V(x, t), with t the start of an interval, as the residual
+S is that of particles at rest: where V spreads them by far, chi^2 stays above N at the true energy too, and the training goes
+on to its last step. With ``time_varying`` the network is V(x, t), with t the start of an interval, as the residual
 is that of an explicit step.
 """
 
@@ -83,10 +84,11 @@ def loss(nets: Mapping, cloud: Clouds, known: Means, key: Array) -> Array:
     return both - jnp.minimum(apart, 1)
 
 
-def known_of(snapshots, s: int, rows: int, settings: Mapping, report) -> tuple[Clouds, Means, dict]:
-    """The train particles, in so many rows with weight 0 where there is none, the means and the units of one seed.
-
-    Where the noise of the means has no inverse, or particles are no numbers, ``whiten`` is NaN, and so is every loss.
+def known_of(
+    snapshots, s: int, rows: int, settings: Mapping
+) -> tuple[tuple[Clouds, Means, dict], str]:
+    """The train particles, in so many rows with weight 0 where there is none, the means and the units of one seed; and "", or
+    why there is no noise of the means, whose ``whiten`` is then NaN, as every loss.
 
     Raises:
         ValueError: as :func:`jko.weak.noise` and :func:`jko.batches.units_of`.
@@ -98,7 +100,7 @@ def known_of(snapshots, s: int, rows: int, settings: Mapping, report) -> tuple[C
     factors = monomials(d, settings["degree"], min(settings["max_polynomials"], room - 2))
     count = max(2, min(settings["centers"], room - len(factors)))
     tests = {"monomials": factors, "centers": np.zeros((count, d)), "sigma": np.ones(count)}
-    level = np.zeros(len(factors) + count)
+    level, cause = np.zeros(len(factors) + count), ""
     try:
         if not all(np.isfinite(cloud).all() for cloud in clouds):
             raise np.linalg.LinAlgError("train particles are not finite numbers")
@@ -112,14 +114,14 @@ def known_of(snapshots, s: int, rows: int, settings: Mapping, report) -> tuple[C
         whiten = solve_triangular(white.factor, np.diag(1 / white.scale), lower=True)
         level = heat.values(tests, np.concatenate(clouds)).mean(axis=0)
     except np.linalg.LinAlgError as error:
-        report(f"seed {snapshots.seed[s]}: {error}")
+        cause = str(error)
         whiten = np.full(2 * [len(snapshots.tau) * len(level)], np.nan)
     filled = [np.pad(cloud, [(0, rows - len(cloud)), (0, 0)]) for cloud in clouds]
     weight = [np.arange(rows) < len(cloud) for cloud in clouds]
     h = snapshots.tau * units["scale"] / units["width"] ** 2
     time = (snapshots.time[:-1] - units["time_center"]) / units["time_width"]
     data = Clouds(np.stack(filled, axis=1), np.stack(weight, axis=1).astype(float))
-    return jax.tree.map(_single, (data, Means(tests, level, whiten, h, time), units))
+    return jax.tree.map(_single, (data, Means(tests, level, whiten, h, time), units)), cause
 
 
 def _single(leaf) -> np.ndarray:
@@ -135,7 +137,8 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     """
     snapshots, steps = problem.snapshots, settings["steps"]
     rows = batches.rows_of(snapshots, 2)
-    of_seed = [known_of(snapshots, s, rows, settings, report) for s in range(len(snapshots.seed))]
+    seeds = range(len(snapshots.seed))
+    of_seed, causes = zip(*(known_of(snapshots, s, rows, settings) for s in seeds), strict=True)
     data, known, units = jax.tree.map(lambda *leaves: np.stack(leaves), *of_seed)
     optimizer = adam(settings["learning_rate"], steps, settings["schedule"], settings["clip"])
     start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(seed_keys(snapshots.seed))
@@ -155,30 +158,34 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         keep=marks[1:].tolist(),
         report=report,
     )
-    chosen = [
-        ended(trained.means["loss"][s], marks) if status == "ok" else steps
-        for s, status in enumerate(trained.status())
-    ]
-    for s, mark in enumerate(chosen):
-        report(f"seed {snapshots.seed[s]}: taken after step {mark}")
+    status, taken = [], []
+    for s, failed in enumerate(trained.failed_step):
+        sound = marks if failed < 0 else marks[marks <= failed]
+        mark = ended(trained.means["loss"][s], sound)
+        # What comes after the step that is taken does not matter.
+        status.append("ok" if mark is not None else trained.status()[s])
+        taken.append(marks[-1] if mark is None else mark)
+        if causes[s]:
+            status[s] = f"not solved: {causes[s]}"
+        report(f"seed {snapshots.seed[s]}: {status[s]}, taken after step {taken[s]}")
     nets = [
-        jax.tree.map(lambda leaf, s=s: leaf[s], trained.kept[mark].params)
-        for s, mark in enumerate(chosen)
+        jax.tree.map(lambda leaf, s=s: leaf[s], trained.kept[int(mark)].params)
+        for s, mark in enumerate(taken)
     ]
     params = {"nets": jax.tree.map(lambda *leaves: np.stack(leaves), *nets), "units": units}
-    return Fit(params, trained.status(), trained.history(snapshots.seed))
+    return Fit(params, status, trained.history(snapshots.seed))
 
 
-def ended(losses: np.ndarray, marks: np.ndarray) -> int:
-    """The first mark with a mean loss of 0 or less since the one before, else the last one.
+def ended(losses: np.ndarray, marks: np.ndarray) -> int | None:
+    """The first mark with a mean loss of 0 or less since the one before; else the last one, where it is that of all steps.
 
     Args:
-        losses: (steps,). marks: (c,) numbers of steps, from 0 on.
+        losses: (steps,). marks: numbers of steps, from 0 on, up to the first loss that is no number.
     """
     for before, mark in zip(marks[:-1], marks[1:], strict=True):
         if losses[before:mark].mean() <= 0:
             return int(mark)
-    return int(marks[-1])
+    return len(losses) if marks[-1] == len(losses) else None
 
 
 def energy(params: Mapping, settings: Mapping) -> Energy:
