@@ -38,9 +38,8 @@ def params(powers):
             "time_width": 1.5,
         },
     }
-    single = lambda leaf: jnp.asarray(leaf, jnp.float32)  # noqa: E731
-    basis = jax.tree.map(single, found["basis"]) | {"monomials": FACTORS}
-    return jax.tree.map(single, found) | {"basis": basis}
+    single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), found)
+    return single | {"basis": single["basis"] | {"monomials": FACTORS}}
 
 
 def test_the_terms_are_their_formulas():
