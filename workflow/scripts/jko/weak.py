@@ -176,7 +176,8 @@ class Leg(NamedTuple):
     """One of the two means of an interval's residual: sign mean phi_s(x - step grad(V + W * rho)(x)) over a snapshot.
 
     Attributes:
-        interval, snapshot: their numbers. sign: +1 or -1. step: signed, of the drift. s: of the smoothing.
+        interval, snapshot: their numbers. sign: +1 or -1. step: signed, of the drift. s: of the smoothing, by_beta: its
+            derivative with respect to beta.
     """
 
     interval: int
@@ -184,13 +185,17 @@ class Leg(NamedTuple):
     sign: int
     step: float
     s: float
+    by_beta: float
 
 
 def legs(population: Population, beta: float) -> list[tuple[Leg, Leg]]:
     """Start and end of every interval."""
     forward = population.forward
     return [
-        (Leg(k, k, -1, forward * tau, tau * beta), Leg(k, k + 1, 1, (forward - 1) * tau, 0.0))
+        (
+            Leg(k, k, -1, forward * tau, tau * beta, tau),
+            Leg(k, k + 1, 1, (forward - 1) * tau, 0.0, 0.0),
+        )
         for k, tau in enumerate(population.tau)
     ]
 
@@ -227,26 +232,31 @@ def own_score(
     beta = bounded_beta(population, tests, coefficients)
     own = np.zeros(len(coefficients))
     both = [leg for pair in legs(population, beta) for leg in pair]
-    for leg in both:
-        if leg.step == 0:
+    places = [moved(population, leg, coefficients) for leg in both]
+    centred = [
+        _centred(heat.values(tests, there, leg.s)) for leg, there in zip(both, places, strict=True)
+    ]
+    for leg, there in zip(both, places, strict=True):
+        if leg.step == 0 and leg.by_beta == 0:
             continue
-        cloud, field = population.clouds[leg.snapshot], population.fields[leg.snapshot]
+        cloud = population.clouds[leg.snapshot]
         n, seen = len(cloud), np.zeros((len(cloud), m))
-        for other in both:
+        for other, phi in zip(both, centred, strict=True):
             if other.snapshot == leg.snapshot:
-                phi = heat.values(tests, moved(population, other, coefficients), other.s)
                 block = np.ix_(*(range(k * m, k * m + m) for k in (other.interval, leg.interval)))
-                seen += other.sign * _centred(phi) @ white.inverse[block]
-        there, share = moved(population, leg, coefficients), np.zeros(field.shape[2])
-        for rows, slope in _slopes(tests, there, leg.s):
-            pull = np.matmul(slope, seen[rows, :, None]).ravel()  # (rows d,)
-            share += leg.step * pull @ field[rows].reshape(len(pull), -1)
-            if population.kernels is not None:
-                as_partner = partner_score(population.kernels, cloud, cloud[rows], slope, seen)
-                share[len(share) - len(as_partner) :] += leg.step * as_partner
+                seen += other.sign * phi @ white.inverse[block]
+        share = np.zeros(len(coefficients) - population.entropy)
+        if leg.step != 0:
+            field = population.fields[leg.snapshot]
+            for rows, slope in _slopes(tests, there, leg.s):
+                pull = np.matmul(slope, seen[rows, :, None]).ravel()  # (rows d,)
+                share += leg.step * pull @ field[rows].reshape(len(pull), -1)
+                if population.kernels is not None:
+                    as_partner = partner_score(population.kernels, cloud, cloud[rows], slope, seen)
+                    share[len(share) - len(as_partner) :] += leg.step * as_partner
         if population.entropy:
-            spread = heat.laplacians(tests, there, leg.s) if leg.sign < 0 else 0.0
-            share = np.append(share, -population.tau[leg.interval] * np.sum(seen * spread))
+            spread = _laplacians(tests, leg, there)
+            share = np.append(share, -np.sum(seen * spread))
         own += leg.sign * share / n / (n - 1)
     return own
 
@@ -266,19 +276,12 @@ def normal_equations(
     if population.entropy:
         coefficients = np.append(coefficients[:-1], beta)
     jacobian, residual = [], []
-    for k, pair in enumerate(legs(population, beta)):
+    for pair in legs(population, beta):
         columns, left = 0.0, 0.0
         for leg in pair:
             there = moved(population, leg, coefficients)
             left = left + leg.sign * heat.values(tests, there, leg.s).mean(axis=0)
-            if leg.step != 0:
-                columns = columns + leg.sign * leg.step * _slope_product(
-                    population, tests, leg, there
-                )
-        if population.entropy:
-            start = moved(population, pair[0], coefficients)
-            spread = heat.laplacians(tests, start, pair[0].s).mean(axis=0)
-            columns = np.column_stack([columns, population.tau[k] * spread])
+            columns = columns + leg.sign * _mean_slopes(population, tests, leg, there)
         jacobian.append(columns)
         residual.append(left)
     stacked = np.column_stack([np.concatenate(jacobian), np.concatenate(residual)])
@@ -290,13 +293,26 @@ def normal_equations(
     return Normal(gram, moment, float(square), float(r @ r))
 
 
-def _slope_product(population, tests, leg, there):
-    """mean_x grad phi_s(there) . grad psi(x) over the snapshot of a leg: (m, p)."""
-    field, total = population.fields[leg.snapshot], 0.0
-    for rows, slope in _slopes(tests, there, leg.s):
-        by_place = slope.reshape(-1, slope.shape[2])
-        total = total + by_place.T @ field[rows].reshape(len(by_place), -1)
-    return total / len(there)
+def _mean_slopes(population, tests, leg, there):
+    """What the residual loses with each coefficient, for a leg of sign 1: (m, p), or (m, p + 1) with beta."""
+    n, m = len(there), len(tests["monomials"]) + len(tests["centers"])
+    total = np.zeros((m, population.fields[0].shape[2]))
+    if leg.step != 0:
+        field = population.fields[leg.snapshot]
+        for rows, slope in _slopes(tests, there, leg.s):
+            by_place = slope.reshape(-1, m)
+            total += leg.step * by_place.T @ field[rows].reshape(len(by_place), -1)
+    if population.entropy:
+        spread = _laplacians(tests, leg, there)
+        total = np.column_stack([total, -np.sum(spread, axis=0)])
+    return total / n
+
+
+def _laplacians(tests, leg, there):
+    """d phi_s / d beta at the particles of a leg: (n, m)."""
+    if leg.by_beta == 0:
+        return np.zeros((len(there), len(tests["monomials"]) + len(tests["centers"])))
+    return leg.by_beta * heat.laplacians(tests, there, leg.s)
 
 
 def _slopes(tests, cloud, s):
