@@ -7,10 +7,13 @@ import tempfile
 from pathlib import Path
 
 # Before JAX and numpy are imported, which read them. One thread for compiled programs and for products of matrices, which
-# are small, and little work on making programs fast: most run for less time than it takes to compile them.
+# are small. And little work on making programs, these and those of the jobs that tests start: most run for less time than
+# it takes to compile them.
 os.environ["NPROC"] = "1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"] = "0"
+os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
 for name in [name for name in os.environ if name.startswith("JAX_COMPILATION_CACHE")]:
     del os.environ[name]
 _CELLS = Path(__file__).resolve().parents[2] / "shared" / "eb"
@@ -18,9 +21,7 @@ if _CELLS.is_dir():
     os.environ.setdefault("JKO_EMBRYOID", str(_CELLS))
 
 import jax
-
-# The workflow's own jobs, which tests start, run as everywhere.
-del os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"]
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -29,3 +30,10 @@ _CACHE = tempfile.TemporaryDirectory(prefix="jko-tests-")
 jax.config.update("jax_compilation_cache_dir", _CACHE.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Give back the memory of a module's compiled programs, which the next one does not use: gigabytes in the end."""
+    yield
+    jax.clear_caches()
