@@ -19,6 +19,11 @@ from jko.snapshots import Snapshots
 _STREAM = 2
 # Numbers in a cost matrix; an exact plan needs several such matrices in memory.
 _MOST_COSTS = 400_000_000
+# Particles from which on the network simplex gains by a start near the solution: from every fourth of them, and
+# thirty partners of each.
+_MANY = 500
+_THINNING = 4
+_PARTNERS = 30
 
 
 class Coupling(NamedTuple):
@@ -77,13 +82,48 @@ def network_simplex(cost: np.ndarray) -> np.ndarray:
     Raises:
         RuntimeError: optimality was not reached within the iterations allowed.
     """
+    return _solved(cost, _near_duals(cost) if min(cost.shape) >= _MANY else None)[0]
+
+
+def _near_duals(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Duals u (n,), v (m,) near the optimal ones, from which the network simplex ends in half the time or less.
+
+    They solve the problem on few pairs: those that cost least beside the duals of thinned clouds.
+    """
+    from scipy.sparse import coo_array
+
+    n, m = cost.shape
+    _, (_, v) = _solved(np.ascontiguousarray(cost[::_THINNING, ::_THINNING]), None)
+    u = np.min(cost[:, ::_THINNING] - v, axis=1)
+    reduced = cost - u[:, None]
+    reduced -= reduced.min(axis=0)
+    kept = np.zeros((n, m), bool)
+    for axis in (0, 1):
+        least = np.argpartition(reduced, _PARTNERS, axis).take(range(_PARTNERS), axis)
+        np.put_along_axis(kept, least, True, axis)
+    # With those of the plan that couples the particles in their order, some plan has kept pairs alone.
+    ends = np.union1d(np.arange(n) * m, np.arange(m) * n)
+    kept[ends // m, ends // n] = True
+    pairs = np.nonzero(kept)
+    return _solved(coo_array((cost[pairs], pairs), shape=(n, m)), None)[1]
+
+
+def _solved(cost, start: tuple[np.ndarray, np.ndarray] | None):
+    """Optimal plan and duals of a dense or sparse cost; a sparse one forbids the pairs that it does not have."""
     import ot
 
     n, m = cost.shape
-    plan, log = ot.emd(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=100_000_000, log=True)
+    plan, log = ot.emd(
+        np.full(n, 1 / n),
+        np.full(m, 1 / m),
+        cost,
+        numItermax=100_000_000,
+        log=True,
+        potentials_init=start,
+    )
     if log["warning"] is not None:
         raise RuntimeError(f"network simplex on {n} x {m} particles: {log['warning']}")
-    return plan
+    return plan, (log["u"], log["v"])
 
 
 def sinkhorn(
