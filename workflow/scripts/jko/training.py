@@ -137,11 +137,14 @@ def run(
     seeds, rows = jax.tree.leaves(data)[0].shape[:2]
     if rows % batch:
         raise ValueError(f"{rows} rows do not fill batches of {batch}; pad them first")
-    first = jax.tree.map(lambda leaf: leaf[0], (state, shared, keys))
-    part = jax.tree.map(lambda leaf: leaf[0, :batch], data)
-    names = jax.eval_shape(lambda s, p, sh, k: update(s, p, sh, k)[1], first[0], part, *first[1:])
-    means = {name: jnp.zeros((seeds, epochs), jnp.float32) for name in names}
-    carry = (state, means, jnp.full((seeds,), -1, jnp.int32))
+
+    def numbers(state, data, shared, keys):
+        part = jax.tree.map(lambda leaf: leaf[:, :batch], data)
+        return jax.vmap(update)(state, part, shared, keys)[1]
+
+    names = jax.eval_shape(numbers, state, data, shared, keys)
+    means = {name: np.zeros((seeds, epochs), np.float32) for name in names}
+    carry = (state, means, np.full(seeds, -1, np.int32))
     started, kept = time.monotonic(), {}
     marks = np.unique([*np.linspace(0, epochs, num=min(epochs, 20) + 1, dtype=int), *keep])
     for start, stop in zip(marks[:-1], marks[1:], strict=True):
@@ -156,7 +159,7 @@ def run(
             batch=batch,
             loss_limit=loss_limit,
         )
-        loss, failed = np.asarray(carry[1]["loss"][:, stop - 1]), np.asarray(carry[2])
+        loss, failed = np.asarray(carry[1]["loss"])[:, stop - 1], np.asarray(carry[2])
         if stop in keep:
             kept[int(stop)] = jax.tree.map(np.asarray, carry[0])
         elapsed = time.monotonic() - started
@@ -234,6 +237,13 @@ def seed_keys(seeds: np.ndarray) -> Array:
     """
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
     return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, _TRAINING)
+
+
+@jax.jit
+def start_and_batch_keys(seeds: np.ndarray) -> tuple[Array, Array]:
+    """The :func:`seed_keys` split into those of the first parameters (S,) and of the batches (S,)."""
+    starts, batches = jax.vmap(jax.random.split, out_axes=1)(seed_keys(seeds))
+    return starts, batches
 
 
 def pad_rows(arrays: list[np.ndarray], batch: int) -> np.ndarray:

@@ -57,7 +57,7 @@ from jko.training import (
     descend,
     first_state,
     run,
-    seed_keys,
+    start_and_batch_keys,
 )
 
 # Seeds the order of the particles apart from every other use of a dataset's seeds.
@@ -261,7 +261,7 @@ def play(problem: Problem, settings: Mapping, report=print) -> Fit:
     )
     of_energy = adam(rate, steps, schedule, settings["clip"])
     of_map = adam(map_rate, steps * settings["map_steps"], schedule, np.inf, b1=0.5, b2=0.9)
-    start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(seed_keys(snapshots.seed))
+    start_keys, batch_keys = start_and_batch_keys(snapshots.seed)
     options = settings["terms"], settings["time_varying"], settings["hidden"]
     trained = run(
         update_of(settings, of_energy, of_map),

@@ -45,7 +45,7 @@ from jko.training import (
     descend,
     first_state,
     run,
-    seed_keys,
+    start_and_batch_keys,
 )
 
 # Seeds the order of the particles apart from every other use of a dataset's seeds.
@@ -181,7 +181,7 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         settings["clip"],
     )
     loop = loop_of(settings)
-    start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(seed_keys(snapshots.seed))
+    start_keys, batch_keys = start_and_batch_keys(snapshots.seed)
     options = ["potential"], settings["time_varying"], settings["hidden"]
     energy = first_state(
         lambda key: neural.init(key, snapshots.dimension, *options), optimizer, start_keys

@@ -65,7 +65,7 @@ from jko.training import (
     gradient_update,
     pad_rows,
     run,
-    seed_keys,
+    start_and_batch_keys,
 )
 
 
@@ -168,12 +168,11 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
             f"terms of jkonet_star are {', '.join(terms)}; the scheme flow learns the potential alone, as there are no "
             "populations between the snapshots"
         )
-    keys = seed_keys(snapshots.seed)
-    start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+    start_keys, batch_keys = start_and_batch_keys(snapshots.seed)
 
-    pairs = [pairs_of(problem, settings, s) for s in range(len(keys))]
+    pairs = [pairs_of(problem, settings, s) for s in range(len(snapshots.seed))]
     units = [units_of(of_seed, snapshots.time) for of_seed in pairs]
-    rows = [rows_of(problem, settings, s, pairs[s], units[s]) for s in range(len(keys))]
+    rows = [rows_of(problem, settings, s, pairs[s], units[s]) for s in range(len(snapshots.seed))]
     data = jax.tree.map(
         lambda *columns: jnp.asarray(pad_rows(list(columns), settings["batch"])), *rows
     )

@@ -35,7 +35,7 @@ from jko.batches import Clouds
 from jko.energies import Energy
 from jko.features import gap, monomials
 from jko.methods import Fit, Problem
-from jko.training import adam, first_state, gradient_update, run, seed_keys
+from jko.training import adam, first_state, gradient_update, run, start_and_batch_keys
 
 
 class Means(NamedTuple):
@@ -141,7 +141,7 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     of_seed, causes = zip(*(known_of(snapshots, s, rows, settings) for s in seeds), strict=True)
     data, known, units = jax.tree.map(lambda *leaves: np.stack(leaves), *of_seed)
     optimizer = adam(settings["learning_rate"], steps, settings["schedule"], settings["clip"])
-    start_keys, batch_keys = jax.vmap(jax.random.split, out_axes=1)(seed_keys(snapshots.seed))
+    start_keys, batch_keys = start_and_batch_keys(snapshots.seed)
     options = ["potential"], settings["time_varying"], settings["hidden"]
     marks = np.unique(np.linspace(0, steps, settings["checkpoints"] + 1, dtype=int))
     trained = run(
