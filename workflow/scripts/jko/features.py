@@ -70,6 +70,13 @@ def degrees(factors: np.ndarray, d: int) -> np.ndarray:
     return np.sum(factors < d, axis=1)
 
 
+def holding(factors: np.ndarray, d: int) -> np.ndarray:
+    """(d, p_c) which monomials of (p, width) hold each coordinate: as many for each, as their set is the same
+    for any order of the coordinates.
+    """
+    return np.stack([np.flatnonzero(np.any(factors == c, axis=1)) for c in range(d)])
+
+
 def gap(points: np.ndarray) -> float:
     """Mean squared distance from a point of (c, d) to the nearest other one."""
     return float(np.mean(np.sort(cdist(points, points), axis=1)[:, 1] ** 2))
@@ -99,8 +106,29 @@ def potential_basis(
 def features(basis: Mapping, z: Array) -> Array:
     """phi(z): (m,) for z (d,)."""
     factors = jnp.append(z, jnp.ones((), z.dtype))[basis["monomials"]]  # (p, width)
-    distances = jnp.sum((z[None, :] - basis["centers"]) ** 2, axis=1)  # (c,)
-    return jnp.concatenate([jnp.prod(factors, axis=1), jnp.exp(-distances / basis["sigma"])])
+    round_centers = bumps(z, basis["centers"], basis["sigma"])
+    return jnp.concatenate([jnp.prod(factors, axis=1), round_centers])
+
+
+@jax.custom_jvp
+def bumps(z: Array, centers: Array, sigma: Array) -> Array:
+    """exp(-|z - c|^2 / sigma) for z (d,) and centres c of (m, d): (m,).
+
+    Its derivative along many directions is one product of matrices, where that of the sum of squares would be a sum for
+    each direction, which is most of the work at d = 50.
+    """
+    return jnp.exp(-jnp.sum((z[None, :] - centers) ** 2, axis=1) / sigma)
+
+
+bumps.defjvps(
+    lambda dz, out, z, centers, sigma: -2 / sigma * ((z[None, :] - centers) @ dz) * out,
+    lambda dc, out, z, centers, sigma: (
+        2 / sigma * jnp.sum((z[None, :] - centers) * dc, axis=1) * out
+    ),
+    lambda ds, out, z, centers, sigma: (
+        ds / sigma**2 * jnp.sum((z[None, :] - centers) ** 2, axis=1) * out
+    ),
+)
 
 
 def kernel_basis(

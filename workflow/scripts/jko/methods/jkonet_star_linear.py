@@ -149,55 +149,85 @@ def _cloud_means(basis, clouds, size):
     return jax.lax.map(lambda rows: features.cloud_means(basis, *rows), (clouds, size))
 
 
-def jacobian(bases: Mapping, means: Mapping | None, z: Array, score: Array | None) -> Array:
-    """J at a point z (d,), in standardised units: (m, d).
+def slopes(
+    bases: Mapping,
+    means: Mapping | None,
+    z: Array,
+    score: Array | None,
+    rows: Mapping,
+    along: Array,
+) -> Array:
+    """Entries of J at a point z (d,) along a direction (d,), in standardised units: (m_c,).
 
     Args:
         means: of :func:`means_of`, for the snapshot of the point. score: (d,) grad log rho.
+        rows: of each term's monomials those to be taken.
     """
+
+    def slope(function, *arguments):
+        return jax.jvp(lambda x: function(*arguments, x), (z,), (along,))[1]
+
+    bases = {t: b | {"monomials": b["monomials"][rows[t]]} for t, b in bases.items()}
     parts = []
     if "potential" in bases:
-        parts.append(jax.jacfwd(features.features, argnums=1)(bases["potential"], z))
+        parts.append(slope(features.features, bases["potential"]))
     if "interaction" in bases:
-        pulls = jax.jacfwd(features.mean_features, argnums=2)(bases["interaction"], means, z)
+        known = means | {"powers": means["powers"][:, rows["interaction"]]}
+        pulls = slope(features.mean_features, bases["interaction"], known)
         parts.append(means["others"] * pulls)
     if score is not None:
-        parts.append(score[None, :])
+        parts.append(jnp.dot(score, along)[None])
     return jnp.concatenate(parts)
 
 
 def quadratic(bases: Mapping, means: Mapping | None, rows: Rows) -> Quadratic:
-    """The loss of some pairs, in float64, block by block so that d = 50 fits into memory."""
+    """The loss of some pairs, in float64: coordinate by coordinate, as few features change along each, and
+    block by block, so that d = 50 fits into memory.
+    """
     n, d = rows.pairs.x.shape
-    count = sum(sizes_of(bases).values()) + (rows.score is not None)
+    # For each coordinate the rows of the monomials that hold it, and the places in theta of what changes along it.
+    powers = {t: features.holding(basis["monomials"], d) for t, basis in bases.items()}
+    places, count = [], 0
+    for term, size in sizes_of(bases).items():
+        others = np.arange(count + len(bases[term]["monomials"]), count + size)
+        places += [count + powers[term], np.tile(others, (d, 1))]
+        count += size
+    if rows.score is not None:
+        places, count = [*places, np.full((d, 1), count)], count + 1
+    places = np.concatenate(places, axis=1)
     # A larger array is one that the system has to clear anew for every block.
-    block = max(16, min(1024, 2**20 // (count * d), n))
+    block = max(16, min(1024, 2**20 // places.size, n))
+    # Filling rows have weight zero; a fixed shape keeps one compiled program.
+    rows = jax.tree.map(lambda c: np.pad(c, [(0, -n % block)] + [(0, 0)] * (c.ndim - 1)), rows)
+    grams = np.zeros((d, places.shape[1], places.shape[1]))
+    moments = np.zeros(places.shape)
     with jax.enable_x64(True):
-        total = None
         for start in range(0, n, block):
             part = jax.tree.map(lambda column, at=start: column[at : at + block], rows)
-            short = block - len(part.pairs.x)
-            # Filling rows have weight zero; a fixed shape keeps one compiled program.
-            part = jax.tree.map(
-                lambda c, short=short: np.pad(c, [(0, short)] + [(0, 0)] * (c.ndim - 1)), part
-            )
-            j, target = map(np.asarray, _weighted(bases, means, part))
-            # numpy multiplies a matrix by its own transpose in half the time of a product.
-            part = Quadratic(j @ j.T, j @ target, target @ target, np.sum(part.pairs.weight))
-            total = part if total is None else total + part
-    return total
+            found, target = map(np.asarray, _weighted(bases, means, part, powers))
+            for c, j in enumerate(found):
+                # numpy multiplies a matrix by its own transpose in half the time of a product.
+                grams[c] += j @ j.T
+                moments[c] += j @ target[c]
+    gram, moment = np.zeros((count, count)), np.zeros(count)
+    for c, held in enumerate(places):
+        gram[np.ix_(held, held)] += grams[c]
+        moment[held] += moments[c]
+    constant = np.sum(rows.pairs.weight[:, None] * rows.pairs.target**2)
+    return Quadratic(gram, moment, constant, np.sum(rows.pairs.weight))
 
 
 @jax.jit
-def _weighted(bases, means, rows):
-    """J (m, b d) and the wanted gradients (b d,) of b pairs, times the root of their weights."""
+def _weighted(bases, means, rows, powers):
+    """J (d, m_c, b) and the wanted gradients (d, b) of b pairs, times the root of their weights."""
     z, _, target, weight = rows.pairs
     at = None if means is None else jax.tree.map(lambda leaf: leaf[rows.k], means)
     scored = None if rows.score is None else 0
-    over = jax.vmap(jacobian, in_axes=(None, None if at is None else 0, 0, scored), out_axes=1)
-    found = over(bases, at, z, rows.score)  # (m, b, d)
-    root = jnp.sqrt(weight)[:, None]
-    return (found * root[None]).reshape(len(found), -1), (target * root).ravel()
+    of_pairs = (None, None if at is None else 0, 0, scored, None, None)
+    over = jax.vmap(jax.vmap(slopes, of_pairs, 1), (None, None, None, None, 0, 0))
+    found = over(bases, at, z, rows.score, powers, jnp.eye(z.shape[1], dtype=z.dtype))
+    root = jnp.sqrt(weight)
+    return found * root[None, None], target.T * root[None]
 
 
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
