@@ -7,13 +7,13 @@ import tempfile
 from pathlib import Path
 
 # Before JAX and numpy are imported, which read them. One thread for compiled programs and for products of matrices, which
-# are small. And little work on making programs, these and those of the jobs that tests start: most run for less time than
-# it takes to compile them.
+# are small. And little work on making programs, these and those of the jobs that tests start, without the places in the
+# code that they come from: most run for less time than it takes to compile them.
 os.environ["NPROC"] = "1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["JAX_TRACEBACK_IN_LOCATIONS_LIMIT"] = "0"
-os.environ["XLA_FLAGS"] = "--xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
 for name in [name for name in os.environ if name.startswith("JAX_COMPILATION_CACHE")]:
     del os.environ[name]
 _CELLS = Path(__file__).resolve().parents[2] / "shared" / "eb"
@@ -34,6 +34,6 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-    """Give back the memory of a module's compiled programs, which the next one does not use: gigabytes in the end."""
+    """Give back the memory of a module's compiled programs; what the next one shares with it lies on the disk."""
     yield
     jax.clear_caches()

@@ -49,22 +49,6 @@ def test_every_coordinate_is_held_by_the_monomials_that_change_along_it(d, degre
         assert found[c].tolist() == [k for k, row in enumerate(powers.tolist()) if c in row]
 
 
-@pytest.mark.parametrize("argument", [0, 1, 2])
-def test_the_derivatives_of_a_bump_are_those_of_its_formula(argument):
-    rng = np.random.default_rng(3)
-    with jax.enable_x64(True):
-        at = jnp.asarray(rng.normal(size=3)), jnp.asarray(rng.normal(size=(7, 3))), jnp.asarray(1.7)
-
-        def formula(z, centers, sigma):
-            return jnp.exp(-jnp.sum((z[None] - centers) ** 2, axis=1) / sigma)
-
-        for derivative in (jax.jacfwd, jax.jacrev):
-            expected = derivative(formula, argument)(*at)
-            np.testing.assert_allclose(
-                derivative(features.bumps, argument)(*at), expected, rtol=1e-12, atol=1e-15
-            )
-
-
 def test_features_are_powers_and_bumps():
     basis = {
         "monomials": features.monomials(2, 2, 100),

@@ -25,7 +25,7 @@ METRICS = "results/metrics.tsv"
 _CACHE = tempfile.TemporaryDirectory(prefix="jko-workflow-")
 JOBS = {"JAX_COMPILATION_CACHE_DIR": _CACHE.name}
 
-# One landscape, two methods and no cells: a short run that touches every rule but the cells'.
+# One landscape, two methods and no cells: a short run from the simulation to tables and figures.
 TINY = """
 landscapes: [flowers]
 run: [potentials, level_curves]
@@ -183,7 +183,7 @@ ONE_TRAINING = TINY.replace("run: [potentials, level_curves]", "run: [level_curv
 def test_kill_9_in_training_and_resume_end_with_the_same_bytes(tmp_path):
     target = "results/flowers_paired/jkonet_star/fit.msgpack"
     undisturbed, disturbed = (
-        checkout(tmp_path / name, tiny=ONE_TRAINING, epochs=1_000)
+        checkout(tmp_path / name, tiny=ONE_TRAINING, epochs=2_000)
         for name in ("undisturbed", "disturbed")
     )
     assert snakemake(undisturbed, METRICS).returncode == 0

@@ -76,40 +76,51 @@ def exact(x: np.ndarray, y: np.ndarray) -> Coupling:
     return Coupling(i, j, weight, float(weight @ cost[i, j]))
 
 
+class Transport(NamedTuple):
+    """An optimal plan (n, m), sparse for a sparse cost, and the duals dual_f (n,), dual_g (m,) that show it."""
+
+    plan: np.ndarray
+    dual_f: np.ndarray
+    dual_g: np.ndarray
+
+
 def network_simplex(cost: np.ndarray) -> np.ndarray:
     """(n, m) optimal plan of uniform marginals for an (n, m) cost, by POT's network simplex.
 
     Raises:
         RuntimeError: optimality was not reached within the iterations allowed.
     """
-    return _solved(cost, _near_duals(cost) if min(cost.shape) >= _MANY else None)[0]
+    start = start_duals(cost) if min(cost.shape) >= _MANY else None
+    return _solved(cost, start).plan
 
 
-def _near_duals(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Duals u (n,), v (m,) near the optimal ones, from which the network simplex ends in half the time or less.
+def start_duals(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Duals (n,) and (m,) near the optimal ones: on the cells the network simplex ends from them in half the time.
 
     They solve the problem on few pairs: those that cost least beside the duals of thinned clouds.
     """
     from scipy.sparse import coo_array
 
     n, m = cost.shape
-    _, (_, v) = _solved(np.ascontiguousarray(cost[::_THINNING, ::_THINNING]), None)
-    u = np.min(cost[:, ::_THINNING] - v, axis=1)
-    reduced = cost - u[:, None]
+    thinned = _solved(cost[::_THINNING, ::_THINNING], None)
+    dual_f = np.min(cost[:, ::_THINNING] - thinned.dual_g, axis=1)
+    reduced = cost - dual_f[:, None]
     reduced -= reduced.min(axis=0)
     kept = np.zeros((n, m), bool)
     for axis in (0, 1):
         least = np.argpartition(reduced, _PARTNERS, axis).take(range(_PARTNERS), axis)
         np.put_along_axis(kept, least, True, axis)
-    # With those of the plan that couples the particles in their order, some plan has kept pairs alone.
-    ends = np.union1d(np.arange(n) * m, np.arange(m) * n)
-    kept[ends // m, ends // n] = True
+    # The pairs of the plan that couples the particles in their order are kept too, so that there is a plan on kept
+    # pairs. A share of the mass begins where a particle's does, in units of 1 / (n m).
+    begins = np.union1d(np.arange(n) * m, np.arange(m) * n)
+    kept[begins // m, begins // n] = True
     pairs = np.nonzero(kept)
-    return _solved(coo_array((cost[pairs], pairs), shape=(n, m)), None)[1]
+    found = _solved(coo_array((cost[pairs], pairs), shape=(n, m)), None)
+    return found.dual_f, found.dual_g
 
 
-def _solved(cost, start: tuple[np.ndarray, np.ndarray] | None):
-    """Optimal plan and duals of a dense or sparse cost; a sparse one forbids the pairs that it does not have."""
+def _solved(cost, start: tuple[np.ndarray, np.ndarray] | None) -> Transport:
+    """The optimum of a dense or sparse cost; a sparse one forbids the pairs that it does not have."""
     import ot
 
     n, m = cost.shape
@@ -123,7 +134,7 @@ def _solved(cost, start: tuple[np.ndarray, np.ndarray] | None):
     )
     if log["warning"] is not None:
         raise RuntimeError(f"network simplex on {n} x {m} particles: {log['warning']}")
-    return plan, (log["u"], log["v"])
+    return Transport(plan, log["u"], log["v"])
 
 
 def sinkhorn(

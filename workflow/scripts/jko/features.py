@@ -105,30 +105,18 @@ def potential_basis(
 
 def features(basis: Mapping, z: Array) -> Array:
     """phi(z): (m,) for z (d,)."""
-    factors = jnp.append(z, jnp.ones((), z.dtype))[basis["monomials"]]  # (p, width)
-    round_centers = bumps(z, basis["centers"], basis["sigma"])
-    return jnp.concatenate([jnp.prod(factors, axis=1), round_centers])
+    bumps = jax.vmap(bump, in_axes=(None, 0, None))(z, basis["centers"], basis["sigma"])
+    return jnp.concatenate([products(basis["monomials"], z), bumps])
 
 
-@jax.custom_jvp
-def bumps(z: Array, centers: Array, sigma: Array) -> Array:
-    """exp(-|z - c|^2 / sigma) for z (d,) and centres c of (m, d): (m,).
-
-    Its derivative along many directions is one product of matrices, where that of the sum of squares would be a sum for
-    each direction, which is most of the work at d = 50.
-    """
-    return jnp.exp(-jnp.sum((z[None, :] - centers) ** 2, axis=1) / sigma)
+def products(factors: Array, z: Array) -> Array:
+    """Monomials of :func:`monomials` (p, width) at z (d,): (p,)."""
+    return jnp.prod(jnp.append(z, jnp.ones((), z.dtype))[factors], axis=1)
 
 
-bumps.defjvps(
-    lambda dz, out, z, centers, sigma: -2 / sigma * ((z[None, :] - centers) @ dz) * out,
-    lambda dc, out, z, centers, sigma: (
-        2 / sigma * jnp.sum((z[None, :] - centers) * dc, axis=1) * out
-    ),
-    lambda ds, out, z, centers, sigma: (
-        ds / sigma**2 * jnp.sum((z[None, :] - centers) ** 2, axis=1) * out
-    ),
-)
+def bump(z: Array, center: Array, sigma: Array) -> Array:
+    """exp(-|z - c|^2 / sigma): () for z (d,) and its centre c (d,)."""
+    return jnp.exp(-jnp.sum((z - center) ** 2) / sigma)
 
 
 def kernel_basis(
@@ -156,8 +144,7 @@ def kernel_basis(
 
 def kernel_features(basis: Mapping, z: Array) -> Array:
     """psi(z): (m,) for the difference z (d,) of two particles."""
-    factors = jnp.append(z, jnp.ones((), z.dtype))[basis["monomials"]]  # (p, width)
-    return jnp.concatenate([jnp.prod(factors, axis=1), jnp.cos(basis["waves"] @ z)])
+    return jnp.concatenate([products(basis["monomials"], z), jnp.cos(basis["waves"] @ z)])
 
 
 def cloud_means(basis: Mapping, cloud: Array, size: Array) -> dict[str, Array]:

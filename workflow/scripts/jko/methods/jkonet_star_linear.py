@@ -154,25 +154,29 @@ def slopes(
     means: Mapping | None,
     z: Array,
     score: Array | None,
-    rows: Mapping,
+    held: Mapping,
     along: Array,
 ) -> Array:
     """Entries of J at a point z (d,) along a direction (d,), in standardised units: (m_c,).
 
     Args:
         means: of :func:`means_of`, for the snapshot of the point. score: (d,) grad log rho.
-        rows: of each term's monomials those to be taken.
+        held: of each term's monomials those to be taken, as the others do not change.
     """
 
     def slope(function, *arguments):
         return jax.jvp(lambda x: function(*arguments, x), (z,), (along,))[1]
 
-    bases = {t: b | {"monomials": b["monomials"][rows[t]]} for t, b in bases.items()}
+    bases = {t: b | {"monomials": b["monomials"][held[t]]} for t, b in bases.items()}
     parts = []
     if "potential" in bases:
-        parts.append(slope(features.features, bases["potential"]))
+        basis = bases["potential"]
+        # The gradients of the bumps serve all directions.
+        gradients = jax.vmap(jax.grad(features.bump), in_axes=(None, 0, None))
+        of_bumps = gradients(z, basis["centers"], basis["sigma"]) @ along
+        parts += [slope(features.products, basis["monomials"]), of_bumps]
     if "interaction" in bases:
-        known = means | {"powers": means["powers"][:, rows["interaction"]]}
+        known = means | {"powers": means["powers"][:, held["interaction"]]}
         pulls = slope(features.mean_features, bases["interaction"], known)
         parts.append(means["others"] * pulls)
     if score is not None:
@@ -181,51 +185,49 @@ def slopes(
 
 
 def quadratic(bases: Mapping, means: Mapping | None, rows: Rows) -> Quadratic:
-    """The loss of some pairs, in float64: coordinate by coordinate, as few features change along each, and
+    """The loss of some pairs, in float64: coordinate by coordinate, as few monomials change along each, and
     block by block, so that d = 50 fits into memory.
     """
     n, d = rows.pairs.x.shape
-    # For each coordinate the rows of the monomials that hold it, and the places in theta of what changes along it.
-    powers = {t: features.holding(basis["monomials"], d) for t, basis in bases.items()}
-    places, count = [], 0
+    # For each coordinate the monomials that hold it, and the entries of theta that change along it.
+    held = {t: features.holding(basis["monomials"], d) for t, basis in bases.items()}
+    entries, count = [], 0
     for term, size in sizes_of(bases).items():
         others = np.arange(count + len(bases[term]["monomials"]), count + size)
-        places += [count + powers[term], np.tile(others, (d, 1))]
+        entries += [count + held[term], np.tile(others, (d, 1))]
         count += size
     if rows.score is not None:
-        places, count = [*places, np.full((d, 1), count)], count + 1
-    places = np.concatenate(places, axis=1)
+        entries, count = [*entries, np.full((d, 1), count)], count + 1
+    entries = np.concatenate(entries, axis=1)  # (d, m_c)
     # A larger array is one that the system has to clear anew for every block.
-    block = max(16, min(1024, 2**20 // places.size, n))
+    block = max(16, min(1024, 2**20 // entries.size, n))
     # Filling rows have weight zero; a fixed shape keeps one compiled program.
     rows = jax.tree.map(lambda c: np.pad(c, [(0, -n % block)] + [(0, 0)] * (c.ndim - 1)), rows)
-    grams = np.zeros((d, places.shape[1], places.shape[1]))
-    moments = np.zeros(places.shape)
+    grams = np.zeros((d, entries.shape[1], entries.shape[1]))
+    moments = np.zeros(entries.shape)
     with jax.enable_x64(True):
         for start in range(0, n, block):
             part = jax.tree.map(lambda column, at=start: column[at : at + block], rows)
-            found, target = map(np.asarray, _weighted(bases, means, part, powers))
+            found, target = map(np.asarray, _weighted(bases, means, part, held))
             for c, j in enumerate(found):
                 # numpy multiplies a matrix by its own transpose in half the time of a product.
                 grams[c] += j @ j.T
                 moments[c] += j @ target[c]
-    gram, moment = np.zeros((count, count)), np.zeros(count)
-    for c, held in enumerate(places):
-        gram[np.ix_(held, held)] += grams[c]
-        moment[held] += moments[c]
-    constant = np.sum(rows.pairs.weight[:, None] * rows.pairs.target**2)
-    return Quadratic(gram, moment, constant, np.sum(rows.pairs.weight))
+    gram, moment, weight = np.zeros((count, count)), np.zeros(count), rows.pairs.weight
+    for c, changed in enumerate(entries):
+        gram[np.ix_(changed, changed)] += grams[c]
+        moment[changed] += moments[c]
+    return Quadratic(gram, moment, weight @ np.sum(rows.pairs.target**2, axis=1), np.sum(weight))
 
 
 @jax.jit
-def _weighted(bases, means, rows, powers):
+def _weighted(bases, means, rows, held):
     """J (d, m_c, b) and the wanted gradients (d, b) of b pairs, times the root of their weights."""
     z, _, target, weight = rows.pairs
     at = None if means is None else jax.tree.map(lambda leaf: leaf[rows.k], means)
-    scored = None if rows.score is None else 0
-    of_pairs = (None, None if at is None else 0, 0, scored, None, None)
+    of_pairs = (None, None if at is None else 0, 0, None if rows.score is None else 0, None, None)
     over = jax.vmap(jax.vmap(slopes, of_pairs, 1), (None, None, None, None, 0, 0))
-    found = over(bases, at, z, rows.score, powers, jnp.eye(z.shape[1], dtype=z.dtype))
+    found = over(bases, at, z, rows.score, held, jnp.eye(z.shape[1], dtype=z.dtype))
     root = jnp.sqrt(weight)
     return found * root[None, None], target.T * root[None]
 
