@@ -14,12 +14,22 @@ def test_a_solved_inner_problem_has_the_exact_gradient_and_an_unsolved_one_has_n
     lines = []
     settings = settings_of("jkonet", loss="sinkhorn", hidden=[8, 8], map_hidden=[32, 32])
     table = inner_gradients.compare(
-        Problem(observed(seeds=(0,))), settings, ["standard"], ["mlp"], [2, 300], 1, lines.append
+        Problem(observed(seeds=(0,))),
+        settings,
+        ["standard"],
+        ["mlp"],
+        [2, 300, 600, 1000],
+        1,
+        lines.append,
     )
-    assert list(table) == inner_gradients.COLUMNS and len(table) == len(lines) == 4
-    assert np.isfinite(table[inner_gradients.COLUMNS[4:]]).all().all()
+    assert list(table) == inner_gradients.COLUMNS and len(table) == len(lines) == 8
+    # Unrolled, many steps of Adam overflow.
+    known = table.query("inner_steps <= 300 or gradient == 'implicit'")
+    assert np.isfinite(known[inner_gradients.COLUMNS[4:]]).all().all()
     rows = table.set_index(["inner_steps", "gradient"])
-    started, solved = rows.loc[2, "implicit"], rows.loc[300, "implicit"]
+    # Adam at a constant rate swings about the optimum, and rounding decides where a loop ends: the median of three.
+    started = rows.loc[2, "implicit"]
+    solved = rows.query("inner_steps > 2 and gradient == 'implicit'").median(numeric_only=True)
     assert solved["map_error"] < 0.5 and solved["relative_error"] < 0.2 and solved["cosine"] > 0.98
     assert started["map_error"] > 2 * solved["map_error"]
     # Two steps through a loop see less of V than the optimum does.
