@@ -104,8 +104,9 @@ def potential_basis(
 
 
 def features(basis: Mapping, z: Array) -> Array:
-    """phi(z): (m,) for z (d,)."""
-    bumps = jax.vmap(bump, in_axes=(None, 0, None))(z, basis["centers"], basis["sigma"])
+    """phi(z): (m,) for z (d,). ``sigma`` is one number for all bumps, or one for each (c,)."""
+    sigma = jnp.broadcast_to(basis["sigma"], len(basis["centers"]))
+    bumps = jax.vmap(bump, in_axes=(None, 0, 0))(z, basis["centers"], sigma)
     return jnp.concatenate([products(basis["monomials"], z), bumps])
 
 
