@@ -138,6 +138,9 @@ def run(
     if rows % batch:
         raise ValueError(f"{rows} rows do not fill batches of {batch}; pad them first")
 
+    # Traced once, for its numbers' names and for the loop.
+    update = jax.jit(update)
+
     def numbers(state, data, shared, keys):
         part = jax.tree.map(lambda leaf: leaf[:, :batch], data)
         return jax.vmap(update)(state, part, shared, keys)[1]
