@@ -11,47 +11,55 @@ from jko import heat
 from jko.features import features, monomials
 
 
-def basis():
+def basis(degree=2, most=30):
     points = np.array([[0.0, 0.5], [-1.0, 0.2], [0.8, -0.9]])
-    return {"monomials": monomials(2, 2, 30), "centers": points, "sigma": np.array([0.5, 1.0, 1.0])}
+    widths = np.array([0.7, 1.0, 1.0])
+    return {"monomials": monomials(2, degree, most), "centers": points, "sigma": widths}
 
 
-def test_without_smoothing_the_test_functions_are_the_features():
-    cloud = np.random.default_rng(0).normal(size=(5, 2))
+def automatic(basis, cloud):
+    """phi, its gradients and laplacians as of :mod:`jko.heat`, by automatic derivatives of the features."""
     with jax.enable_x64(True):
-        expected = jax.vmap(features, in_axes=(None, 0))(basis(), cloud)
-        hessian = jax.vmap(lambda z: jax.hessian(features, argnums=1)(basis(), z))(cloud)
-        slope = jax.vmap(lambda z: jax.jacrev(features, argnums=1)(basis(), z))(cloud)
-        trace = np.asarray(jnp.trace(hessian, axis1=2, axis2=3))
-    np.testing.assert_allclose(heat.values(basis(), cloud), expected, atol=1e-12)
-    np.testing.assert_allclose(heat.gradients(basis(), cloud), slope.transpose(0, 2, 1), atol=1e-12)
-    np.testing.assert_allclose(heat.laplacians(basis(), cloud), trace, atol=1e-12)
+        value = jax.vmap(features, in_axes=(None, 0))(basis, cloud)
+        slope = jax.vmap(lambda z: jax.jacrev(features, argnums=1)(basis, z))(cloud)
+        hessian = jax.vmap(lambda z: jax.hessian(features, argnums=1)(basis, z))(cloud)
+        found = value, slope.transpose(0, 2, 1), jnp.trace(hessian, axis1=2, axis2=3)
+        return [np.asarray(part) for part in found]
+
+
+FUNCTIONS = [heat.values, heat.gradients, heat.laplacians]
 
 
 @pytest.mark.parametrize(("degree", "most"), [(1, 20), (4, 20), (4, 100)])
-@pytest.mark.parametrize("s", [0.0, 0.2])
-def test_slopes_are_the_derivatives_of_the_smoothed_functions(degree, most, s):
+def test_without_smoothing_the_test_functions_are_the_features(degree, most):
     """Of powers of one coordinate beside products, at a point with a coordinate 0."""
     rng = np.random.default_rng(2)
     mixed = {"monomials": monomials(3, degree, most), "centers": rng.normal(size=(2, 3))}
     mixed["sigma"] = np.array([1.5, 4.0])
     cloud = rng.normal(size=(4, 3)) * [1, 1, 0]
-    with jax.enable_x64(True):
-        slopes = jax.vmap(jax.jacrev(heat.smoothed, argnums=2), in_axes=(None, None, 0))
-        expected = np.asarray(slopes(mixed, np.float64(s), cloud))
-    found = heat.gradients(mixed, cloud, s)
-    np.testing.assert_allclose(found, expected.transpose(0, 2, 1), atol=1e-12)
+    for function, expected in zip(FUNCTIONS, automatic(mixed, cloud), strict=True):
+        np.testing.assert_allclose(function(mixed, cloud), expected, atol=1e-12)
 
 
 def test_smoothing_is_the_mean_over_normal_noise():
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
-    weights = weights / weights.sum()
+    weights = np.outer(weights, weights).ravel() / weights.sum() ** 2
     noise = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
-    z, s, quartic = np.array([0.3, -0.8]), 0.15, basis() | {"monomials": monomials(2, 4, 30)}
-    expected = np.outer(weights, weights).ravel() @ heat.values(quartic, z + np.sqrt(2 * s) * noise)
-    np.testing.assert_allclose(heat.values(quartic, z[None], s)[0], expected, rtol=1e-9)
+    z, s, quartic = np.array([0.3, -0.8]), 0.15, basis(degree=4)
+    noisy = automatic(quartic, z + np.sqrt(2 * s) * noise)
+    for function, points in zip(FUNCTIONS, noisy, strict=True):
+        expected = np.tensordot(weights, points, axes=1)
+        np.testing.assert_allclose(function(quartic, z[None], s)[0], expected, rtol=1e-9)
     # And sharpening undoes it, for the polynomials of which smoothing makes polynomials again.
-    there = np.outer(weights, weights).ravel() @ heat.values(
-        quartic, z + np.sqrt(2 * s) * noise, -s
-    )
+    there = weights @ heat.values(quartic, z + np.sqrt(2 * s) * noise, -s)
     np.testing.assert_allclose(there[:14], heat.values(quartic, z[None])[0, :14], rtol=1e-9)
+
+
+@pytest.mark.parametrize("s", [0.0, 0.15])
+def test_heat_polynomials_are_means_over_normal_noise(s):
+    x = np.linspace(-2, 2, 5)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
+    found = heat.polynomials(x, s, 4)
+    for a in range(5):
+        wanted = (x[:, None] + np.sqrt(2 * s) * nodes) ** a @ weights / weights.sum()
+        np.testing.assert_allclose(found[a], wanted, atol=1e-12)

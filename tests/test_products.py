@@ -41,16 +41,6 @@ def test_every_product_of_two_coordinates_is_listed_once():
     assert len(products.products(1, DEGREE)) == len(products.products(D, 1)) == 0
 
 
-@pytest.mark.parametrize("s", [0.0, 0.15])
-def test_heat_polynomials_are_means_over_normal_noise(s):
-    x = np.linspace(-2, 2, 5)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
-    found = products.heat_polynomials(x, s, DEGREE)
-    for a in range(DEGREE + 1):
-        wanted = (x[:, None] + np.sqrt(2 * s) * nodes) ** a @ weights / weights.sum()
-        np.testing.assert_allclose(found[a], wanted, atol=1e-12)
-
-
 @pytest.mark.parametrize(("beta", "forward"), [(0.0, 1.0), (0.1, 1.0), (0.1, 0.5)])
 @pytest.mark.parametrize("block", [2**21, 200])
 def test_the_statistic_is_the_gain_of_generalised_least_squares(beta, forward, block, monkeypatch):

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jko import weak
+from jko.heat import polynomials
 
 # Most values of some products at the particles of one snapshot; there are as many for each snapshot, twice, and slopes.
 _BLOCK = 2**20
@@ -76,7 +77,7 @@ def statistics(
         coefficients: of the energy whose T moves the particles, and ``beta`` that of its entropy.
     """
     degree, clouds = int(np.max(rows[:, 2:])), population.clouds
-    seen = [heat_polynomials(cloud, 0.0, degree) for cloud in clouds]
+    seen = [polynomials(cloud, 0.0, degree) for cloud in clouds]
     pairs = [
         [_Side(leg, _moved(population, leg, coefficients, seen, degree)) for leg in pair]
         for pair in weak.legs(population, beta)
@@ -95,19 +96,7 @@ class _Side(NamedTuple):
 def _moved(population, leg, coefficients, seen, degree):
     if leg.step == 0 and leg.s == 0:
         return seen[leg.snapshot]
-    return heat_polynomials(weak.moved(population, leg, coefficients), leg.s, degree)
-
-
-def heat_polynomials(x: np.ndarray, s: float, degree: int) -> np.ndarray:
-    """h_a(x) = E[(x + sqrt(2 s) xi)^a], xi normal, for a = 0..degree at every number of x: (degree + 1, *x.shape).
-
-    h_{a+1} = x h_a + 2 s a h_{a-1}, and h_a has the slope a h_{a-1}; of each coordinate once, where
-    :func:`jko.heat.smoothed` would take them for every product.
-    """
-    found = [np.ones_like(x), x]
-    for a in range(1, degree):
-        found.append(x * found[a] + 2 * s * a * found[a - 1])
-    return np.stack(found[: degree + 1])
+    return polynomials(weak.moved(population, leg, coefficients), leg.s, degree)
 
 
 def _values(heat, rows):

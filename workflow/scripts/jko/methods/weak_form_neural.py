@@ -33,7 +33,7 @@ from scipy.linalg import solve_triangular
 from jko import batches, heat, neural, trials, weak
 from jko.batches import Clouds
 from jko.energies import Energy
-from jko.features import gap, monomials
+from jko.features import features, gap, monomials
 from jko.methods import Fit, Problem
 from jko.training import adam, first_state, gradient_update, run, start_and_batch_keys
 
@@ -58,7 +58,7 @@ def residuals(nets: Mapping, cloud: Clouds, known: Means) -> Array:
     """Residuals of a sample of every snapshot in white units: (N,). cloud: z (P, K, d), weight (P, K)."""
 
     def mean(z, weight):
-        values = jax.vmap(heat.smoothed, in_axes=(None, None, 0))(known.tests, 0.0, z)
+        values = jax.vmap(features, in_axes=(None, 0))(known.tests, z)
         return weight @ (values - known.level[None, :]) / jnp.sum(weight)
 
     def step(z, h, t):
