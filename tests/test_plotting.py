@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -233,9 +235,23 @@ def drawn_axes(figure) -> list:
     return [axis for axis in figure.axes if axis.axison]
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """name -> a figure and the bytes of its two files, drawn once for all tests."""
+    folder = tmp_path_factory.mktemp("drawn")
+    return functools.cache(lambda name: written(name, folder))
+
+
+def written(name, folder):
+    """A figure, and the bytes of its two files."""
+    figure, paths = FIGURES[name](), (folder / "figure.pdf", folder / "figure.png")
+    style.save(figure, *paths)
+    return figure, [path.read_bytes() for path in paths]
+
+
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_axis_shows_something_and_has_a_label_of_its_own_or_shared(name):
-    figure = FIGURES[name]()
+def test_every_axis_shows_something_and_has_a_label_of_its_own_or_shared(name, drawn):
+    figure, _ = drawn(name)
     assert drawn_axes(figure)
     for axis in drawn_axes(figure):
         assert axis.has_data() or axis.texts
@@ -248,25 +264,18 @@ def test_every_axis_shows_something_and_has_a_label_of_its_own_or_shared(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_both_files_are_written_and_bytes_repeat(name, tmp_path):
-    runs = []
-    for run in ("first", "second"):
-        paths = tmp_path / f"{run}.pdf", tmp_path / f"{run}.png"
-        style.save(FIGURES[name](), *paths)
-        runs.append([path.read_bytes() for path in paths])
-    assert runs[0] == runs[1]
-    pdf, png = runs[0]
+def test_both_files_are_written_and_bytes_repeat(name, drawn, tmp_path):
+    pdf, png = drawn(name)[1]
+    assert written(name, tmp_path)[1] == [pdf, png]
     assert pdf.startswith(b"%PDF") and b"CreationDate" not in pdf
     assert b"/FontFile2" in pdf and b"/Type3" not in pdf
     assert png.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_text_is_readable_at_print_size_and_legends_lie_on_the_page_beside_the_data(name):
-    figure = FIGURES[name]()
+def test_text_is_readable_at_print_size_and_legends_lie_on_the_page_beside_the_data(name, drawn):
+    figure, _ = drawn(name)
     assert figure.get_figwidth() in (style.COLUMN, style.PAGE)
-    with mpl.rc_context(style.STYLE):
-        figure.draw_without_rendering()
     page = figure.bbox.padded(1)
     words = [text for text in figure.findobj(mpl.text.Text) if text.get_text().strip()]
     assert words and all(text.get_fontsize() >= 7 for text in words)
