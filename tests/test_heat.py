@@ -17,14 +17,18 @@ def basis(degree=2, most=30):
     return {"monomials": monomials(2, degree, most), "centers": points, "sigma": widths}
 
 
-def automatic(basis, cloud):
+@jax.jit
+def derivatives(basis, cloud):
     """phi, its gradients and laplacians as of :mod:`jko.heat`, by automatic derivatives of the features."""
+    value = jax.vmap(features, in_axes=(None, 0))(basis, cloud)
+    slope = jax.vmap(lambda z: jax.jacrev(features, argnums=1)(basis, z))(cloud)
+    hessian = jax.vmap(lambda z: jax.hessian(features, argnums=1)(basis, z))(cloud)
+    return value, slope.transpose(0, 2, 1), jnp.trace(hessian, axis1=2, axis2=3)
+
+
+def automatic(basis, cloud):
     with jax.enable_x64(True):
-        value = jax.vmap(features, in_axes=(None, 0))(basis, cloud)
-        slope = jax.vmap(lambda z: jax.jacrev(features, argnums=1)(basis, z))(cloud)
-        hessian = jax.vmap(lambda z: jax.hessian(features, argnums=1)(basis, z))(cloud)
-        found = value, slope.transpose(0, 2, 1), jnp.trace(hessian, axis1=2, axis2=3)
-        return [np.asarray(part) for part in found]
+        return [np.asarray(part) for part in derivatives(basis, cloud)]
 
 
 FUNCTIONS = [heat.values, heat.gradients, heat.laplacians]

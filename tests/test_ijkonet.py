@@ -52,6 +52,7 @@ def test_the_terms_of_the_gap_are_their_formulas(time_varying):
     settings, nets, net = game(terms=ALL, time_varying=time_varying)
     found = moved_terms(nets, net, Clouds(Z, WEIGHT), KNOWN, settings, KEY)
     found_observed = observed_energy(nets, Clouds(Z, WEIGHT), KNOWN, settings)
+    v, w = jax.jit(neural.v), jax.jit(neural.w)
     moved = observed_ = transport = 0.0
     share = np.asarray(WEIGHT) / np.asarray(WEIGHT).sum(axis=0)
     beta = float(neural.b(nets))
@@ -63,15 +64,15 @@ def test_the_terms_of_the_gap_are_their_formulas(time_varying):
         def step(z, h=h, start=start):
             return z + h * velocity(net, z, start)
 
-        image = jax.vmap(step)(x)
+        image = jax.jit(jax.vmap(step))(x)
         for cloud, mass, sign in ((image, here, 1), (y, there, -1)):
-            value = sum(m * float(neural.v(nets, z, end)) for m, z in zip(mass, cloud, strict=True))
+            value = sum(m * float(v(nets, z, end)) for m, z in zip(mass, cloud, strict=True))
             pairs = [(i, j) for i in range(7) for j in range(7) if i != j]
             both = np.array([mass[i] * mass[j] for i, j in pairs])
-            kernel = np.array([float(neural.w(nets, cloud[i] - cloud[j])) for i, j in pairs])
+            kernel = np.array([float(w(nets, cloud[i] - cloud[j])) for i, j in pairs])
             value += both @ kernel / both.sum() / 2
             if sign == 1:
-                stretch = np.linalg.slogdet(jax.vmap(jax.jacfwd(step))(x))[1]
+                stretch = np.linalg.slogdet(jax.jit(jax.vmap(jax.jacfwd(step)))(x))[1]
                 moved += value - beta * (float(KNOWN.entropy[k]) + here @ stretch)
             else:
                 observed_ += value - beta * float(KNOWN.entropy[k + 1])

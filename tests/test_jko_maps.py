@@ -21,6 +21,10 @@ rng = np.random.default_rng(4)
 Z = rng.normal(size=(9, 2))
 WEIGHT = rng.uniform(0.5, 1, 9)
 H = 0.2
+# One program each, where every operation by itself would be one.
+init = jax.jit(jko_maps.init, static_argnums=(1, 2, 3))
+moved = jax.jit(jko_maps.moved)
+objective = jax.jit(jko_maps.objective, static_argnums=(0, 1))
 
 
 def step_of(z=Z, h: float = H, relative: bool = True, gap: float = 0.0, dtype=jnp.float32) -> Step:
@@ -44,7 +48,7 @@ def bowl(p, z, t):
 @pytest.mark.parametrize("relative", [True, False])
 @pytest.mark.parametrize("q", [-0.7, 0.3, 50.0])
 def test_the_jacobian_of_a_convex_map_is_symmetric_and_positive(relative, q):
-    net = jko_maps.init(jax.random.key(3), "icnn", 3, (8, 8))["icnn"]["params"]
+    net = init(jax.random.key(3), "icnn", 3, (8, 8))["icnn"]["params"]
     # Large weights, and raw ones far below zero, which only the constraint keeps positive.
     strong = {
         name: jax.tree.map(lambda leaf: 20 * leaf, net[name]) if "Dense" in name else net[name] - 3
@@ -52,7 +56,8 @@ def test_the_jacobian_of_a_convex_map_is_symmetric_and_positive(relative, q):
     }
     theta = {"icnn": {"params": strong}, "q": jnp.float32(q)}
     reach, points = step_of(relative=relative).reach, rng.normal(size=(20, 3)).astype(np.float32)
-    jacobian = jax.vmap(jax.jacfwd(lambda z: jko_maps.transport(theta, z, reach)))(points)
+    jacobian_of = jax.vmap(jax.jacfwd(jko_maps.transport, argnums=1), in_axes=(None, 0, None))
+    jacobian = jax.jit(jacobian_of)(theta, points, reach)
     np.testing.assert_allclose(jacobian, np.swapaxes(jacobian, 1, 2), atol=1e-5)
     # The quadratic's share falls with q, down to none.
     share = max(1 - float(reach.network) * q, 0.0)
@@ -60,21 +65,22 @@ def test_the_jacobian_of_a_convex_map_is_symmetric_and_positive(relative, q):
 
 
 def test_a_map_of_velocities_with_a_zero_network_stays_where_it_is():
-    theta = jax.tree.map(jnp.zeros_like, jko_maps.init(jax.random.key(0), "mlp", 2, (4,)))
+    theta = jax.tree.map(jnp.zeros_like, init(jax.random.key(0), "mlp", 2, (4,)))
     step = step_of()
-    np.testing.assert_array_equal(jko_maps.moved(theta, step).z, step.cloud.z)
-    assert not np.asarray(jko_maps.moved(theta, step_of(relative=False)).z).any()
+    np.testing.assert_array_equal(moved(theta, step).z, step.cloud.z)
+    assert not np.asarray(moved(theta, step_of(relative=False)).z).any()
 
 
 @pytest.mark.parametrize("kind", ["icnn", "mlp"])
 def test_the_inner_objective_is_its_formula(kind):
     theta, step, p = (
-        jko_maps.init(jax.random.key(1), kind, 2, (5,)),
+        init(jax.random.key(1), kind, 2, (5,)),
         step_of(),
         jnp.array([2.0, 1.0]),
     )
-    found = jko_maps.objective(bowl, loop_of(), theta, p, step)
-    image = np.array([jko_maps.transport(theta, z, step.reach) for z in step.cloud.z])
+    found = objective(bowl, loop_of(), theta, p, step)
+    each = jax.jit(jko_maps.transport)
+    image = np.array([each(theta, z, step.reach) for z in step.cloud.z])
     value = np.sum(image**2, axis=1) + image[:, 0] ** 3 / 6
     expected = (WEIGHT / WEIGHT.sum()) @ (value + np.sum((image - Z) ** 2, axis=1) / (2 * H))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -98,34 +104,38 @@ def test_the_monge_gap_is_paid_by_crossing_paths_only():
     np.testing.assert_allclose(jnp.sum(found * change), (ends[0] - ends[1]) / 2e-2, rtol=2e-2)
     # mean |z - T|^2 less the linear cost of a fixed plan with uniform marginals has none at all.
     np.testing.assert_allclose(second, 0, atol=1e-3)
-    step, theta = step_of(gap=3.0), jko_maps.init(jax.random.key(1), "mlp", 2, (5,))
+    step, theta = step_of(gap=3.0), init(jax.random.key(1), "mlp", 2, (5,))
     p, loop = jnp.array([2.0, 1.0]), loop_of()
-    with_gap = jko_maps.objective(bowl, loop._replace(monge_gap=True), theta, p, step)
-    gap = jko_maps.monge_gap(step.cloud.z, jko_maps.moved(theta, step).z)
-    np.testing.assert_allclose(
-        with_gap, jko_maps.objective(bowl, loop, theta, p, step) + 3 * gap, rtol=1e-5
-    )
+    with_gap = objective(bowl, loop._replace(monge_gap=True), theta, p, step)
+    gap = jko_maps.monge_gap(step.cloud.z, moved(theta, step).z)
+    np.testing.assert_allclose(with_gap, objective(bowl, loop, theta, p, step) + 3 * gap, rtol=1e-5)
 
 
 def test_proximal_points_and_their_derivatives_are_the_closed_form():
     """v = p |z|^2 / 2: y = z / (1 + h p), dy/dp = -h z / (1 + h p)^2, dy/dz = 1 / (1 + h p)."""
 
     def first(p, z):
-        cloud = jko_maps.proximal(bowl, jnp.stack([p, 0 * p]), step_of(z)).z
-        return cloud
+        return jko_maps.proximal(bowl, jnp.stack([p, 0 * p]), step_of(z)).z
 
-    p, z = jnp.float32(3.0), jnp.asarray(Z, jnp.float32)
+    @jax.jit
+    def all_of(p, z):
+        return (
+            first(p, z),
+            jax.jacrev(first)(p, z),
+            jax.grad(lambda z: jnp.sum(first(p, z)[:, 0]))(z),
+        )
+
+    place, by_p, by_z = all_of(jnp.float32(3.0), jnp.asarray(Z, jnp.float32))
     shrunk = 1 + H * 3.0
-    np.testing.assert_allclose(first(p, z), Z / shrunk, rtol=1e-5)
-    np.testing.assert_allclose(jax.jacrev(first)(p, z), -H * Z / shrunk**2, rtol=1e-4)
-    by_z = jax.grad(lambda z: jnp.sum(first(p, z)[:, 0]))(z)
+    np.testing.assert_allclose(place, Z / shrunk, rtol=1e-5)
+    np.testing.assert_allclose(by_p, -H * Z / shrunk**2, rtol=1e-4)
     np.testing.assert_allclose(by_z, np.tile([1 / shrunk, 0], (9, 1)), rtol=1e-5, atol=1e-7)
 
 
 def outer(solve, loop, start, p, z):
     """What an outer loss would see of the inner optimum, as a function of v and of the cloud."""
     step = step_of(z, dtype=jnp.float64)
-    image = jko_maps.moved(solve(bowl, loop, start, p, step), step).z
+    image = moved(solve(bowl, loop, start, p, step), step).z
     return jnp.sum(jnp.sin(image[:, 0]) + image[:, 1] ** 2)
 
 
@@ -134,7 +144,7 @@ def double(tree):
 
 
 def test_the_unrolled_gradient_is_that_of_the_loop_as_it_ran():
-    start = jko_maps.init(jax.random.key(2), "icnn", 2, (4, 4))
+    start = init(jax.random.key(2), "icnn", 2, (4, 4))
     with jax.enable_x64(True):
         p, z, start = jnp.array([2.0, 1.0]), jnp.asarray(Z), double(start)
         outer_p = jax.jit(lambda p: outer(jko_maps.unrolled, loop_of(15), start, p, z))
@@ -149,7 +159,7 @@ def test_at_convergence_the_implicit_gradient_is_the_unrolled_one(kind, hidden, 
     """1e-2 relative at most, by a loop that converges. Adam's does not: its steps keep the size of the rate as
     the gradient vanishes, so that their derivative grows without bound.
     """
-    start = jko_maps.init(jax.random.key(2), kind, 2, hidden)
+    start = init(jax.random.key(2), kind, 2, hidden)
     with jax.enable_x64(True):
         p, z, start = jnp.array([2.0, 1.0]), jnp.asarray(Z[:4]), double(start)
         loop = loop_of(4000, optimizer=optax.sgd(rate, momentum=0.9))
@@ -168,7 +178,7 @@ def test_at_convergence_the_implicit_gradient_is_the_unrolled_one(kind, hidden, 
         assert np.linalg.norm(one - other) <= 1e-2 * np.linalg.norm(one)
         if kind == "mlp":
             # The second route: the proximal points themselves, which this map reaches.
-            exact = jax.grad(lambda p: outer_of_points(p, z))(p)
+            exact = jax.jit(jax.grad(outer_of_points))(p, z)
             np.testing.assert_allclose(gradients[0][1], exact, rtol=2e-2)
 
 
@@ -179,11 +189,11 @@ def outer_of_points(p, z):
 
 def test_a_tolerance_ends_the_loop_where_the_slope_is_below_it():
     step, p = step_of(), jnp.array([2.0, 0.0])
-    theta = jko_maps.init(jax.random.key(2), "mlp", 2, (16, 16))
+    theta = init(jax.random.key(2), "mlp", 2, (16, 16))
+    solve, slope = (jax.jit(f, static_argnums=(0, 1)) for f in (jko_maps.implicit, jko_maps.slope))
     loose, tight = (
-        jko_maps.implicit(bowl, loop_of(2000, tolerance=tolerance), theta, p, step)
-        for tolerance in (0.5, 0.2)
+        solve(bowl, loop_of(2000, tolerance=tolerance), theta, p, step) for tolerance in (0.5, 0.2)
     )
-    slopes = [jko_maps.slope(bowl, loop_of(), found, p, step) for found in (theta, loose, tight)]
+    slopes = [slope(bowl, loop_of(), found, p, step) for found in (theta, loose, tight)]
     assert slopes[0] > slopes[1] > slopes[2]
     assert slopes[2] < 0.25
