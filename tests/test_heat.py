@@ -67,3 +67,10 @@ def test_heat_polynomials_are_means_over_normal_noise(s):
     for a in range(5):
         wanted = (x[:, None] + np.sqrt(2 * s) * nodes) ** a @ weights / weights.sum()
         np.testing.assert_allclose(found[a], wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_particles_far_away_have_no_finite_values_and_no_warnings(function):
+    far = np.full((1, 2), 1e200)
+    assert not np.isfinite(function(basis(degree=4), far)).all()
+    assert np.isfinite(function(basis(degree=4), far / 1e199)).all()

@@ -18,6 +18,9 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.spatial.distance import cdist
 
+# Where a step throws particles far away, who asks looks whether the answer is finite.
+_quiet = np.errstate(over="ignore", invalid="ignore")
+
 
 def polynomials(x: np.ndarray, s: float, degree: int) -> np.ndarray:
     """h_a(x) = E[(x + sqrt(2 s) xi)^a], xi normal, for a = 0..degree at every number of x: (degree + 1, *x.shape).
@@ -30,6 +33,7 @@ def polynomials(x: np.ndarray, s: float, degree: int) -> np.ndarray:
     return np.stack(found[: degree + 1])
 
 
+@_quiet
 def values(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
     """phi_s at the particles of a cloud (n, d): (n, m)."""
     power, place = _factors(basis["monomials"], cloud.shape[1])
@@ -38,6 +42,7 @@ def values(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
     return np.concatenate([np.prod(heat[power, place], axis=1).T, bumps], axis=1)
 
 
+@_quiet
 def gradients(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
     """grad phi_s at the particles of a cloud (n, d): (n, d, m)."""
     (n, d), p = cloud.shape, len(basis["monomials"])
@@ -51,6 +56,7 @@ def gradients(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
     return found
 
 
+@_quiet
 def laplacians(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
     """laplacian phi_s at the particles of a cloud (n, d): (n, m)."""
     (n, d), p = cloud.shape, len(basis["monomials"])
