@@ -48,7 +48,7 @@ def saved(fitted: methods.Fit, seeds: np.ndarray, path: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def fits() -> dict[str, tuple]:
-    """(settings, problem, fit) of every method's defaults on two seeds of small clouds."""
+    """(settings, problem, fit) of every method, :func:`quick`, on two seeds of small clouds."""
     problem = problem_of(observed(seeds=(0, 7)))
     return {kind: (quick(kind), problem, fit(problem, quick(kind))) for kind in KINDS}
 
