@@ -47,6 +47,7 @@ ORDER = (
     "evidence",
     "heat",
     "weak",
+    "model_error",
     "products",
     "trials",
     "gauss_newton",

@@ -80,5 +80,9 @@ def climb(
 
 def misfit(reached: Climb, white: weak.Noise) -> float:
     """chi^2 over what noise alone would leave of it."""
-    free = weak.expected_square(white) - np.sum(reached.found.known)
-    return reached.path[-1]["loss"] * len(white.scale) / free
+    return reached.path[-1]["loss"] * len(white.scale) / free(reached, white)
+
+
+def free(reached: Climb, white: weak.Noise) -> float:
+    """chi^2 in the mean if noise is all that is left: N less the coefficients that the data determine."""
+    return weak.expected_square(white) - float(np.sum(reached.found.known))

@@ -140,7 +140,15 @@ def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> N
         if k + 1 < intervals:
             shared = _covariance(end[k], start[k + 1])
             covariance[k, :, k + 1], covariance[k + 1, :, k] = -shared, -shared.T
-    covariance = covariance.reshape(intervals * m, intervals * m)
+    return factored(covariance.reshape(intervals * m, intervals * m))
+
+
+def factored(covariance: np.ndarray) -> Noise:
+    """The noise with a covariance (N, N) of the residuals.
+
+    Raises:
+        LinAlgError: a variance is not finite, or not above zero.
+    """
     scale = np.sqrt(np.diag(covariance))
     if not (np.isfinite(covariance).all() and (scale > 0).all()):
         raise np.linalg.LinAlgError(
@@ -156,11 +164,6 @@ def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> N
 def expected_square(white: Noise) -> float:
     """Mean of r^T S^{-1} r at the true energy: N, less what the nugget makes of the directions that it fills."""
     return len(white.scale) - _NUGGET * float(np.diag(white.inverse) @ white.scale**2)
-
-
-def louder(white: Noise, level: float) -> Noise:
-    """The same noise with ``level`` times the covariance."""
-    return white._replace(scale=white.scale * np.sqrt(level), inverse=white.inverse / level)
 
 
 def _centred(found):
@@ -248,7 +251,7 @@ def own_score(
         share = np.zeros(len(coefficients) - population.entropy)
         if leg.step != 0:
             field = population.fields[leg.snapshot]
-            for rows, slope in _slopes(tests, there, leg.s):
+            for rows, slope in slopes(tests, there, leg.s):
                 pull = np.matmul(slope, seen[rows, :, None]).ravel()  # (rows d,)
                 share += leg.step * pull @ field[rows].reshape(len(pull), -1)
                 if population.kernels is not None:
@@ -259,6 +262,21 @@ def own_score(
             share = np.append(share, -np.sum(seen * spread))
         own += leg.sign * share / n / (n - 1)
     return own
+
+
+def residuals(population: Population, tests: Mapping, coefficients: np.ndarray) -> np.ndarray:
+    """r of all intervals under an energy: (N,)."""
+    beta = bounded_beta(population, tests, coefficients)
+    return np.concatenate(
+        [
+            sum(
+                leg.sign
+                * heat.values(tests, moved(population, leg, coefficients), leg.s).mean(axis=0)
+                for leg in pair
+            )
+            for pair in legs(population, beta)
+        ]
+    )
 
 
 def normal_equations(
@@ -275,16 +293,15 @@ def normal_equations(
     beta = bounded_beta(population, tests, coefficients)
     if population.entropy:
         coefficients = np.append(coefficients[:-1], beta)
-    jacobian, residual = [], []
-    for pair in legs(population, beta):
-        columns, left = 0.0, 0.0
-        for leg in pair:
-            there = moved(population, leg, coefficients)
-            left = left + leg.sign * heat.values(tests, there, leg.s).mean(axis=0)
-            columns = columns + leg.sign * _mean_slopes(population, tests, leg, there)
-        jacobian.append(columns)
-        residual.append(left)
-    stacked = np.column_stack([np.concatenate(jacobian), np.concatenate(residual)])
+    jacobian = [
+        sum(
+            leg.sign * _mean_slopes(population, tests, leg, moved(population, leg, coefficients))
+            for leg in pair
+        )
+        for pair in legs(population, beta)
+    ]
+    residual = residuals(population, tests, coefficients)
+    stacked = np.column_stack([np.concatenate(jacobian), residual])
     whitened = solve_triangular(white.factor, stacked / white.scale[:, None], lower=True)
     x, r = whitened[:, :-1], whitened[:, -1]
     gram, score = x.T @ x, x.T @ r - own
@@ -299,7 +316,7 @@ def _mean_slopes(population, tests, leg, there):
     total = np.zeros((m, population.fields[0].shape[2]))
     if leg.step != 0:
         field = population.fields[leg.snapshot]
-        for rows, slope in _slopes(tests, there, leg.s):
+        for rows, slope in slopes(tests, there, leg.s):
             by_place = slope.reshape(-1, m)
             total += leg.step * by_place.T @ field[rows].reshape(len(by_place), -1)
     if population.entropy:
@@ -315,7 +332,7 @@ def _laplacians(tests, leg, there):
     return leg.by_beta * heat.laplacians(tests, there, leg.s)
 
 
-def _slopes(tests, cloud, s):
+def slopes(tests, cloud, s):
     """Rows of a cloud, some at a time, with the slopes of the test functions there."""
     m = len(tests["monomials"]) + len(tests["centers"])
     for rows in np.array_split(np.arange(len(cloud)), -(-cloud.size * m // _BLOCK)):

@@ -27,7 +27,9 @@ population that hardly moves they differ by 1, and where neither carries the dat
 chi^2 of the residuals over what it is in the mean if V, W and beta can be the true ones, N less the coefficients that the
 data determine, is the ``misfit``: near 1, or above where V moves particles by more than the test functions see. The posterior does
 not know of that: waves shorter than the test functions, say, trap particles as an entropy would hold them up. Where the misfit
-is so large that no candidate settles, as on cells that follow no one potential, the noise is taken to be what the monomials leave.
+is so large that no energy carries the data, or no candidate settles, as on cells that follow no one potential, each interval
+gets a velocity besides that no energy explains (:mod:`jko.model_error`), and the posterior knows of it; the misfit stays
+that over noise alone.
 
 What the data cannot tell apart (:mod:`jko.methods.jkonet_star` lists it) stays at its prior: the log of a fit says how many
 coefficients of each group the data determine.
@@ -43,10 +45,10 @@ import numpy as np
 import pandas as pd
 from jax.tree_util import Partial
 
-from jko import products, trials, weak
+from jko import model_error, products, trials, weak
 from jko.evidence import Posterior
 from jko.features import gap, monomials
-from jko.gauss_newton import Climb, climb, misfit
+from jko.gauss_newton import Climb, climb, free, misfit
 from jko.methods import Fit, Problem
 from jko.weak_energy import energy, kernels, uncertainty
 
@@ -55,6 +57,10 @@ __all__ = ["energy", "fit", "uncertainty"]
 # Most coefficients of V for each residual: beyond one, what samples see of themselves would be taken off a direction
 # in which there are no data.
 _MOST = 0.5
+# Largest misfit of an energy that carries the data: waves that test functions do not see leave at most 2.6 on the landscapes.
+_CARRIED = 4
+# How often what no energy explains is measured anew, under the energy that was found beside it.
+_ROUNDS = 2
 # Share of the drift of an interval that the snapshot before it takes.
 _FORWARD = {"explicit": 1.0, "flow": 0.5}
 
@@ -171,32 +177,29 @@ def solve(
 
     stage = begin(factors)
     while len(more := asked_for(stage)):
-        free = max(0, room - 2 - len(factors))
+        vacant = max(0, room - 2 - len(factors))
         report(
-            f"{min(len(more), free)} of {len(more)} products of two coordinates that the residuals ask for "
-            f"join the {len(factors)} monomials; there is room for {free}"
+            f"{min(len(more), vacant)} of {len(more)} products of two coordinates that the residuals ask for "
+            f"join the {len(factors)} monomials; there is room for {vacant}"
         )
-        if not free:
+        if not vacant:
             break
-        factors = np.concatenate([factors, more[:free]])
+        factors = np.concatenate([factors, more[:vacant]])
         stage = begin(factors)
-    level, white = 1.0, stage.white
-    best = choose(problem_of, stage, white, settings, report)
-    if best is None:
-        # Where no energy carries the data, steps that take them at their word overshoot: as if their noise were what the
-        # monomials leave.
-        level = max(level, misfit(stage.start, white))
-        report(f"as no candidate has settled, with {level:.3g} times the covariance")
-        white = weak.louder(white, level)
-        best = choose(problem_of, stage, white, settings, report)
+    best = choose(problem_of, stage, stage.white, settings, report)
+    white = stage.white
+    if best is None or misfit(best[0], white) > _CARRIED:
+        # Steps that take such data at their word overshoot, or end at an energy that a few test functions chose.
+        white, best = beside_what_is_missed(problem_of, stage, best, settings, report)
     if best is None:
         raise np.linalg.LinAlgError(
             f"no candidate had settled after {settings['iterations']} iterations"
         )
     reached, chosen = best
-    missed = level * misfit(reached, white)
-    # The density of residuals with `level` times the covariance has a factor level^(-N / 2).
-    evidence = reached.found.evidence - 0.5 * len(white.scale) * np.log(level)
+    left = residuals_of(problem_of, stage, best)
+    missed = model_error.square(stage.white, left) / free(reached, stage.white)
+    wider = model_error.log_determinant(white) - model_error.log_determinant(stage.white)
+    evidence = reached.found.evidence - 0.5 * wider
     found, change = reached.found._replace(evidence=evidence), stage.change
     params = params_of(found, missed, chosen.basis, change, ranges, units, settings)
     beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
@@ -204,6 +207,33 @@ def solve(
         f"taken: {chosen.name}; misfit {missed:.2f}{beta if 'entropy' in settings['terms'] else ''}"
     )
     return params, "ok", reached.path
+
+
+def beside_what_is_missed(problem_of, stage, best, settings, report):
+    """The noise with a velocity that no energy explains (:mod:`jko.model_error`), and the candidate that is best under it.
+
+    Args:
+        best: under the noise alone, or None.
+    """
+    missed = model_error.covariance(stage.population, stage.tests)
+    for _ in range(_ROUNDS):
+        left = residuals_of(problem_of, stage, best)
+        mean = free(stage.start if best is None else best[0], stage.white)
+        delta = model_error.size(stage.white, missed, left, mean)
+        report(f"with a velocity of {delta:.3g} in each direction that no energy explains")
+        white = model_error.added(stage.white, delta**2 * missed)
+        best = choose(problem_of, stage, white, settings, report)
+        if best is None:
+            break
+    return white, best
+
+
+def residuals_of(problem_of, stage: Stage, best) -> np.ndarray:
+    """The residuals (N,) of the best candidate, or those of the monomials where there is none."""
+    if best is None:
+        return weak.residuals(stage.population, stage.tests, stage.start.found.mean)
+    population, _ = problem_of(best[1], stage.change)
+    return weak.residuals(population, stage.tests, best[0].found.mean)
 
 
 def asked_for(stage: Stage) -> np.ndarray:
