@@ -65,7 +65,7 @@ def test_random_velocities_move_the_means_of_test_functions_by_that_covariance()
     gram = np.einsum("ndi,ndj->ij", slopes, slopes) / len(cloud)
     root = np.linalg.inv(np.linalg.cholesky(gram)).T  # slopes @ root are orthonormal
     moves = []
-    for _ in range(4000):
+    for _ in range(2000):
         velocity = slopes @ root @ rng.normal(size=8)
         moved = heat.values(basis(), cloud + tau * velocity).mean(axis=0)
         moves.append((moved - heat.values(basis(), cloud).mean(axis=0)) / tau)

@@ -224,9 +224,9 @@ def test_a_population_that_no_energy_moves_has_a_fit_and_a_large_misfit():
 
 def test_a_posterior_knows_of_what_its_energy_misses(monkeypatch):
     """V = |x|^2 / 2 for a fifth of its time in every interval, and besides a shift of each interval's own."""
-    data = simulated("sphere", n_train=1500, seeds=[0, 1, 2, 3])
+    data = simulated("sphere", n_train=1500, seeds=[1, 2])
     x = data.x.copy()
-    for s in range(4):
+    for s in range(2):
         mean, width = np.zeros(2), 1.0
         for k in range(len(data.time)):
             rng, rows = np.random.default_rng([s, k]), data.rows(s, "train", k)
@@ -238,9 +238,9 @@ def test_a_posterior_knows_of_what_its_energy_misses(monkeypatch):
     def errors():
         """Root mean square of the errors of grad V over what the posterior says of them."""
         fit = weak_form.fit(problem, settings, silent)
-        assert fit.status == ["ok"] * 4 and (fit.params["misfit"] > 4).all()
+        assert fit.status == ["ok"] * 2 and (fit.params["misfit"] > 4).all()
         found = []
-        for s, point in np.ndindex(4, len(points)):
+        for s, point in np.ndindex(2, len(points)):
             params = jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), fit.params)
             place, time = points[point], jnp.float32(0)
             slope = jax.grad(weak_form.energy(params, settings).potential)(place, time)
