@@ -30,7 +30,7 @@ class Uncertainty(NamedTuple):
 
     Attributes:
         covariance: of grad V at x (d,) and t (): (d, d).
-        misfit: squared residuals over what noise alone would leave of them; well above 1, the posterior is too narrow.
+        misfit: squared residuals over what noise alone would leave of them; well above 1, no energy carries the data.
         evidence: log marginal likelihood of the residuals in units of their noise, less what the number of residuals
             makes of it; it compares fits with the same test functions.
         beta: posterior mean, not bounded below, or None where beta is not learned. beta_deviation: its standard deviation.
