@@ -92,6 +92,15 @@ def test_residuals_that_are_noise_leave_nothing_to_explain(noise):
     assert model_error.size(noise, missed, residual, 16.0) == 0
 
 
+@pytest.mark.parametrize("far, cause", [(np.inf, "not finite"), (1e4, "no velocity")])
+def test_residuals_that_nothing_explains_are_a_failure_with_its_cause(far, cause, noise):
+    """The velocity moves the first interval alone, and the second one is far off."""
+    missed = model_error.covariance(population(), basis())
+    missed[8:, 8:] = 0
+    with pytest.raises(np.linalg.LinAlgError, match=cause):
+        model_error.size(noise, missed, np.append(np.zeros(8), np.full(8, far)), 16.0)
+
+
 def test_the_sum_is_a_noise_of_both(noise):
     missed = model_error.covariance(population(), basis())
     both = model_error.added(noise, missed)

@@ -45,8 +45,10 @@ def size(white: weak.Noise, missed: np.ndarray, residual: np.ndarray, free: floa
         white: S. missed: M. residual: (N,) r. free: chi^2 in the mean.
 
     Raises:
-        ValueError: no delta makes it as small.
+        LinAlgError: residuals that are no numbers, or that no delta makes as small.
     """
+    if not np.isfinite(residual).all():
+        raise np.linalg.LinAlgError("the residuals of the train particles are not finite")
     half = _whitened(white, _whitened(white, missed).T)
     share, direction = np.linalg.eigh((half + half.T) / 2)
     square = (direction.T @ _whitened(white, residual)) ** 2
@@ -54,7 +56,11 @@ def size(white: weak.Noise, missed: np.ndarray, residual: np.ndarray, free: floa
     def excess(log_square):
         return np.sum(square / (1 + np.exp(log_square) * np.maximum(share, 0))) - free
 
-    return 0.0 if excess(-np.inf) <= 0 else float(np.exp(0.5 * brentq(excess, *_SQUARES)))
+    if excess(-np.inf) <= 0:
+        return 0.0
+    if excess(_SQUARES[1]) > 0:
+        raise np.linalg.LinAlgError("no velocity explains the residuals of the train particles")
+    return float(np.exp(0.5 * brentq(excess, *_SQUARES)))
 
 
 def added(white: weak.Noise, missed: np.ndarray) -> weak.Noise:

@@ -266,15 +266,22 @@ def own_score(
 
 def residuals(population: Population, tests: Mapping, coefficients: np.ndarray) -> np.ndarray:
     """r of all intervals under an energy: (N,)."""
-    beta = bounded_beta(population, tests, coefficients)
+    return _residuals(tests, _placed(population, tests, coefficients))
+
+
+def _placed(population, tests, coefficients):
+    """Both legs of every interval, each with the places (n_k, d) that it moves its particles to."""
+    return [
+        [(leg, moved(population, leg, coefficients)) for leg in pair]
+        for pair in legs(population, bounded_beta(population, tests, coefficients))
+    ]
+
+
+def _residuals(tests, placed):
     return np.concatenate(
         [
-            sum(
-                leg.sign
-                * heat.values(tests, moved(population, leg, coefficients), leg.s).mean(axis=0)
-                for leg in pair
-            )
-            for pair in legs(population, beta)
+            sum(leg.sign * heat.values(tests, there, leg.s).mean(axis=0) for leg, there in pair)
+            for pair in placed
         ]
     )
 
@@ -290,18 +297,15 @@ def normal_equations(
 
     Its solution, with any prior, is the next iterate of Gauss and Newton.
     """
-    beta = bounded_beta(population, tests, coefficients)
+    placed = _placed(population, tests, coefficients)
     if population.entropy:
+        beta = bounded_beta(population, tests, coefficients)
         coefficients = np.append(coefficients[:-1], beta)
     jacobian = [
-        sum(
-            leg.sign * _mean_slopes(population, tests, leg, moved(population, leg, coefficients))
-            for leg in pair
-        )
-        for pair in legs(population, beta)
+        sum(leg.sign * _mean_slopes(population, tests, leg, there) for leg, there in pair)
+        for pair in placed
     ]
-    residual = residuals(population, tests, coefficients)
-    stacked = np.column_stack([np.concatenate(jacobian), residual])
+    stacked = np.column_stack([np.concatenate(jacobian), _residuals(tests, placed)])
     whitened = solve_triangular(white.factor, stacked / white.scale[:, None], lower=True)
     x, r = whitened[:, :-1], whitened[:, -1]
     gram, score = x.T @ x, x.T @ r - own
