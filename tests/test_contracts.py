@@ -69,6 +69,7 @@ ORDER = (
     "evaluation",
     "held_out",
     "training",
+    "distillation",
     "jko_maps",
     "methods",
     "inner_gradients",
@@ -154,6 +155,15 @@ def test_the_default_configuration_has_every_landscape_of_the_papers_and_every_m
     config = config_of()
     assert set(config["landscapes"]) == set(PAPER_LANDSCAPES)
     assert {entry["kind"] for entry in config["methods"].values()} == set(methods.kinds())
+
+
+def test_the_readme_has_every_table_and_figure_of_the_experiments():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    experiments = config_of()["experiments"].values()
+    outputs = {output for entry in experiments for output in entry.get("outputs", [])}
+    assert len(outputs) > 40
+    lacking = [output for output in sorted(outputs) if f"`{output}." not in readme]
+    assert lacking == []
 
 
 @pytest.mark.parametrize("kind", methods.kinds())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clouds import followed, observed
-from jko import methods, metrics, neural, prediction
+from jko import distillation, methods, metrics, neural, prediction
 from jko.densities import knn_entropy
 from jko.energies import Energy, static
 from jko.methods import Problem, ijkonet
@@ -21,6 +21,7 @@ from jko.methods.ijkonet import (
     velocity,
 )
 from jko.networks import log_det
+from jko.pairs import standardise
 from learning import problem_of, settings_of, silent
 
 rng = np.random.default_rng(3)
@@ -246,3 +247,50 @@ def test_epochs_that_are_kept_are_loaded_with_their_energies(tmp_path):
     x = jnp.array([0.3, -1.0])
     values = [found[1].energy.potential(x, jnp.float32(0)) for found in (*kept.values(), last)]
     assert values[-1] == values[-2] != values[0]
+
+
+@pytest.mark.parametrize("scheme", ["implicit", "explicit"])
+def test_the_game_starts_at_the_potential_that_it_is_given(scheme, monkeypatch):
+    """With hardly a step of the game, V and the map are those of the start, to first order in tau."""
+    monkeypatch.setattr(distillation, "_STEPS", 600)
+    data = observed(sizes=(60, 50, 70), seeds=(0, 7))
+    start = Energy(lambda x, t: (1 + 0.2 * t) * jnp.sum((x - 1) ** 2) / 2)
+    settings = settings_of(
+        "ijkonet", hidden=[32, 32], map_hidden=[32, 32], scheme=scheme, steps=1, batch=60,
+        time_varying=True, start="weak_form", learning_rate=1e-9, map_learning_rate=1e-9
+    )  # fmt: skip
+    problem = problem_of(data)._replace(start=[start, None])
+    fitted = ijkonet.fit(problem, settings, silent)
+    assert fitted.status == ["ok", "not started: weak_form has learned no V"]
+    params = jax.tree.map(lambda leaf: leaf[0], fitted.params)
+    energy, slope = ijkonet.energy(params, settings), jax.grad(start.potential)
+    for k, cloud in enumerate(data.clouds(0, "train")):
+        x, t = jnp.asarray(cloud, jnp.float32), jnp.float32(data.time[k])
+        wanted, found = (
+            jax.vmap(jax.grad(of.potential), in_axes=(0, None))(x, t) for of in (start, energy)
+        )
+        assert np.mean((found - wanted) ** 2) < 0.02 * np.mean(wanted**2)
+    place, sign = (0, -1) if scheme == "implicit" else (1, 1)
+    x, t = jnp.asarray(data.cloud(0, "train", place), jnp.float32), data.time[place]
+
+    def velocity_at(x):
+        return velocity(params["map"], *standardise(params["units"], x, jnp.float32(t)))
+
+    u = jax.vmap(velocity_at)(x)
+    units = params["units"]
+    wanted = sign * jax.vmap(slope, in_axes=(0, None))(x, jnp.float32(t))
+    moved = u * units["scale"] / units["width"]
+    assert np.mean((moved - wanted) ** 2) < 0.02 * np.mean(wanted**2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"halves": True}, "halves is true and start is weak_form, which has seen both halves"),
+        ({"terms": ["interaction"]}, "start is weak_form and terms holds no potential"),
+    ],
+)
+def test_a_start_that_says_nothing_is_refused(changes, sentence):
+    problem = problem_of(observed())._replace(start=[None, None])
+    with pytest.raises(ValueError, match=sentence):
+        ijkonet.fit(problem, settings_of("ijkonet", start="weak_form", **changes), silent)

@@ -408,6 +408,10 @@ MALFORMED = {
         put("methods/mine/overrides/own/coupling", "greedy"),
         "config methods/mine/overrides/own/coupling is 'greedy'; couplings: exact",
     ),
+    "a start that starts itself": (
+        put("methods/mine", {"kind": "ijkonet", "start": "mine"}),
+        "config methods/mine/start is 'mine'; methods without a start: ",
+    ),
     "another kind in overrides": (
         put("methods/mine/overrides/own/kind", "jkonet_star_linear"),
         "config methods/mine/overrides/own: kind cannot be overridden; make another",

@@ -44,6 +44,7 @@ rule time_epochs:
         runtime=60,
     params:
         method=method_settings,
+        precomputed=precomputed_settings,
         fits=4,
         code=method_code("time_epochs"),
     script:

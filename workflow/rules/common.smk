@@ -51,34 +51,43 @@ def method_settings(wildcards):
 
 
 def method_code(script):
-    """A function of the wildcards: digest of a script together with the method's own module."""
+    """A function of the wildcards: digest of a script together with the module of the method, and of that it starts from."""
 
     def of(wildcards):
-        kind = config["methods"][wildcards.method]["kind"]
-        return code(script, [f"jko.methods.{kind}"])
+        names = [wildcards.method, method_settings(wildcards).get("start")]
+        kinds = [config["methods"][name]["kind"] for name in names if name is not None]
+        return code(script, [f"jko.methods.{kind}" for kind in dict.fromkeys(kinds)])
 
     return of
 
 
 def precomputed(wildcards):
-    """The coupling and the density that a method asks for."""
+    """The coupling and the density that a method asks for, and the fit that it starts from."""
     method = method_settings(wildcards)
+    places = {
+        "coupling": "coupling-{}.npz",
+        "density": "density-{}.npz",
+        "start": "{}/fit.msgpack",
+    }
     return {
-        key: f"results/{wildcards.dataset}/{key}-{method[key]}.npz"
-        for key in ("coupling", "density")
+        key: f"results/{wildcards.dataset}/{place.format(method[key])}"
+        for key, place in places.items()
         if method.get(key) is not None
     }
 
 
 def precomputed_settings(wildcards):
-    """What the coupling and the density are that a method asks for."""
+    """What the coupling and the density are that a method asks for, and the method that it starts from."""
     method = method_settings(wildcards)
     groups = {"coupling": "couplings", "density": "densities"}
-    return {
+    found = {
         key: config[group][method[key]]
         for key, group in groups.items()
         if method.get(key) is not None
     }
+    if method.get("start") is not None:
+        found["start"] = settings.method_settings(config, method["start"], wildcards.dataset)
+    return found
 
 
 def embryoid_place(entry):

@@ -131,12 +131,18 @@ def _check_known(names: Iterable[str], allowed: Iterable[str], place: str) -> No
 
 
 def _check_names(config: Mapping, method: Mapping, place: str) -> None:
-    """The coupling and the density that a method names must exist."""
+    """The coupling, the density and the start that a method names must exist."""
     for group, key in (("couplings", "coupling"), ("densities", "density")):
         if method.get(key) is not None and method[key] not in config[group]:
             raise SettingsError(
                 f"config {place}/{key} is {method[key]!r}; {group}: {_names(config[group])}"
             )
+    # One that starts itself could be the start of its own start.
+    starts = [name for name, entry in config["methods"].items() if not entry.get("start")]
+    if method.get("start") is not None and method["start"] not in starts:
+        raise SettingsError(
+            f"config {place}/start is {method['start']!r}; methods without a start: {_names(starts)}"
+        )
 
 
 def datasets_of(config: Mapping, experiment: str) -> list[str]:

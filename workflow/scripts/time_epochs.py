@@ -8,15 +8,13 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 import pandas as pd
 
-from jko import couplings, densities, methods, snapshots
+from jko import methods
 from jko.files import write_text
 from jko.tables import costs
 
-settings, inputs = snakemake.params.method, dict(snakemake.input.items())
-problem = methods.Problem(
-    snapshots.load(inputs["snapshots"]),
-    coupling=couplings.load(inputs["coupling"]) if "coupling" in inputs else None,
-    density=densities.load(inputs["density"]) if "density" in inputs else None,
+settings = snakemake.params.method
+problem = methods.load_problem(
+    dict(snakemake.input.items()), snakemake.params.precomputed.get("start")
 )
 found = []
 with open(snakemake.log[0], "w") as log:

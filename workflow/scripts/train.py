@@ -2,24 +2,20 @@
 
 from functools import partial
 
-from jko import couplings, densities, manifest, methods, snapshots
+from jko import manifest, methods
 from jko.files import write_text
 
-settings = snakemake.params.method
+settings, known = snakemake.params.method, snakemake.params.precomputed
 inputs = dict(snakemake.input.items())
 with open(snakemake.log[0], "w") as log:
     report = partial(print, file=log, flush=True)
-    data = snapshots.load(inputs["snapshots"])
-    problem = methods.Problem(
-        data,
-        coupling=couplings.load(inputs["coupling"]) if "coupling" in inputs else None,
-        density=densities.load(inputs["density"]) if "density" in inputs else None,
-    )
+    problem = methods.load_problem(inputs, known.get("start"))
+    data = problem.snapshots
     fit = methods.module(settings["kind"]).fit(problem, settings, report)
     for seed, status in zip(data.seed, fit.status, strict=True):
         report(f"seed {seed}: {status}")
 
-entries = {"dataset": snakemake.params.dataset, "method": settings, **snakemake.params.precomputed}
+entries = {"dataset": snakemake.params.dataset, "method": settings, **known}
 names = dict(snakemake.wildcards.items())
 record = manifest.of_fit(names, entries, inputs, data.seed, fit.status)
 methods.save(fit, data.seed, snakemake.output.fit)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ import pandas as pd
 from flax import serialization
 from jax.tree_util import Partial
 
+from jko import couplings, densities, snapshots
 from jko.couplings import CoupledRows
 from jko.densities import SnapshotMixtures
 from jko.energies import Energy
@@ -48,11 +49,14 @@ class Problem(NamedTuple):
         snapshots: the population; a method reads train rows only.
         coupling: couplings of neighbouring train snapshots, where the method asks for them.
         density: densities of the train snapshots, where the method asks for them.
+        start: for each seed the energy that another method has learned, or None where it has none; where the
+            method asks for it.
     """
 
     snapshots: Snapshots
     coupling: CoupledRows | None = None
     density: SnapshotMixtures | None = None
+    start: Sequence[Energy | None] | None = None
 
 
 class Fit(NamedTuple):
@@ -100,6 +104,21 @@ def module(kind: str) -> ModuleType:
     if kind not in kinds():
         raise ValueError(f"method kind is {kind!r}; it must be one of {', '.join(kinds())}")
     return importlib.import_module(f"{__name__}.{kind}")
+
+
+def load_problem(paths: Mapping[str, str | Path], start: Mapping | None = None) -> Problem:
+    """The Problem of files: ``snapshots``, and ``coupling``, ``density`` and the fit ``start`` where they are.
+
+    Args:
+        start: settings of the method that has made the fit to start from.
+    """
+    loaders = {
+        "snapshots": snapshots.load,
+        "coupling": couplings.load,
+        "density": densities.load,
+        "start": lambda path: [found and found.energy for found in load(path, start)[0]],
+    }
+    return Problem(**{name: loaders[name](path) for name, path in paths.items()})
 
 
 def save(fit: Fit, seeds: np.ndarray, path: str | Path) -> None:

@@ -23,6 +23,9 @@ implicit step x = y + tau grad V(x) of -F from rho_{k+1} to rho_k, so that for -
 snapshots the same gap is zero. An explicit step of the entropy is ill-posed, as the heat equation
 backwards is; this scheme has no entropy.
 
+With a ``start`` the game begins at the V that another method has learned of the same particles: the network of V is fitted to
+its gradient there, and that of the map to the step that this V makes, to first order in h (:mod:`jko.distillation`).
+
 All is standardised (:mod:`jko.neural`). With h_k = tau_k speed / width, a typical displacement in
 standardised units, the map is T(z, k) = z + h_k u(z, t_k) with one network u for all intervals, and
 the bracket divided by the unit of energy is v(T) + h_k |u|^2 / 2.
@@ -42,7 +45,7 @@ from jax import Array
 from jax.tree_util import Partial
 from optax import GradientTransformation
 
-from jko import batches, halves, neural
+from jko import batches, distillation, halves, neural
 from jko.batches import Clouds
 from jko.densities import knn_entropy
 from jko.energies import Energy
@@ -230,8 +233,12 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     """Play the game for every seed, on all train particles or on two halves of them (:mod:`jko.halves`).
 
     Raises:
-        ValueError: as :func:`play` and :func:`jko.halves.fit`.
+        ValueError: as :func:`play` and :func:`jko.halves.fit`, or halves that are to start at a V of both.
     """
+    if settings["halves"] and problem.start is not None:
+        raise ValueError(
+            f"halves is true and start is {settings['start']}, which has seen both halves; take one of the two"
+        )
     if settings["halves"]:
         return halves.fit(play, problem, settings, report)
     return play(problem, settings, report)
@@ -263,18 +270,21 @@ def play(problem: Problem, settings: Mapping, report=print) -> Fit:
     of_map = adam(map_rate, steps * settings["map_steps"], schedule, np.inf, b1=0.5, b2=0.9)
     start_keys, batch_keys = start_and_batch_keys(snapshots.seed)
     options = settings["terms"], settings["time_varying"], settings["hidden"]
+    players = Players(
+        first_state(
+            lambda key: neural.init(key, snapshots.dimension, *options), of_energy, start_keys
+        ),
+        first_state(
+            lambda key: init_map(key, snapshots.dimension, settings["map_hidden"]),
+            of_map,
+            start_keys,
+        ),
+    )
+    if problem.start is not None:
+        players = begun(problem.start, players, data, known, units, settings, batch_keys, report)
     trained = run(
         update_of(settings, of_energy, of_map),
-        Players(
-            first_state(
-                lambda key: neural.init(key, snapshots.dimension, *options), of_energy, start_keys
-            ),
-            first_state(
-                lambda key: init_map(key, snapshots.dimension, settings["map_hidden"]),
-                of_map,
-                start_keys,
-            ),
-        ),
+        players,
         data,
         batch_keys,
         epochs=epochs,
@@ -290,7 +300,46 @@ def play(problem: Problem, settings: Mapping, report=print) -> Fit:
         return fixed | {"nets": players.energy.params, "map": players.map.params}
 
     kept = {epoch: params_of(players) for epoch, players in trained.kept.items()}
-    return Fit(params_of(trained.state), trained.status(), trained.history(snapshots.seed), kept)
+    status = [
+        f"not started: {settings['start']} has learned no V" if lost else why
+        for lost, why in zip(lacking(problem), trained.status(), strict=True)
+    ]
+    return Fit(params_of(trained.state), status, trained.history(snapshots.seed), kept)
+
+
+def lacking(problem: Problem) -> list[bool]:
+    """For each seed whether the game was to start at a V that there is not."""
+    start = problem.start
+    return [start is not None and start[s] is None for s in range(len(problem.snapshots.seed))]
+
+
+def begun(
+    start: Sequence[Energy | None],
+    players: Players,
+    data: Clouds,
+    known: Intervals,
+    units: Mapping,
+    settings: Mapping,
+    keys: Array,
+    report,
+) -> Players:
+    """The players at the V of ``start``, one energy for each seed, fitted at all train particles.
+
+    Raises:
+        ValueError: the game has no V.
+    """
+    if "potential" not in settings["terms"]:
+        raise ValueError(
+            f"start is {settings['start']} and terms holds no potential; without a V there is nothing to start"
+        )
+    time = jnp.concatenate([known.start, known.end[:, -1:]], axis=1)  # (S, K)
+    pairs = distillation.at_particles(start, data, time, units)
+    # A map that goes back in time goes up the slope.
+    step = pairs._replace(target=pairs.target * (-1 if settings["scheme"] == "implicit" else 1))
+    learn = partial(distillation.distilled, keys=keys, batch=settings["batch"], report=report)
+    nets = learn(jax.grad(neural.v, argnums=1), players.energy.params, pairs)
+    net = learn(velocity, players.map.params, step)
+    return Players(players.energy._replace(params=nets), players.map._replace(params=net))
 
 
 def init_map(key: Array, dimension: int, hidden: Sequence[int]) -> Mapping:
