@@ -46,6 +46,7 @@ ORDER = (
     "quadratics",
     "evidence",
     "heat",
+    "pulls",
     "weak",
     "model_error",
     "products",

@@ -35,36 +35,38 @@ def test_orthonormal_monomials_have_orthonormal_slopes():
 @pytest.mark.parametrize("interaction", [False, True])
 def test_every_width_stands_with_and_without_an_interaction(interaction):
     plain, *others = trials.candidates(FACTORS, POINTS, [1.0, 4.0], interaction)
-    assert len(others) == (4 if interaction else 2)
+    assert len(others) == (6 if interaction else 2)
     assert [float(one.basis["sigma"]) for one in others[:2]] == [gap(POINTS), 4 * gap(POINTS)]
     # The wide prior of beta stays, and the bumps are off where the monomials are alone.
     assert plain.start[2] == LOWEST and plain.fixed.tolist()[:3] == [True, False, True]
     for one in others:
         assert one.fixed.tolist()[:3] == [True, False, False]
-        assert len(one.start) == (4 if interaction else 3)
+        assert len(one.start) == (5 if interaction else 3)
     if interaction:
-        assert [bool(one.fixed[3]) for one in others] == [False, False, True, True]
-        assert all(one.start[3] == LOWEST and "no W" in one.name for one in others[2:])
+        for one in others[2:4]:
+            assert one.fixed[3:].tolist() == [False, True] and one.name.endswith(", radial W")
+        for one in others[4:]:
+            assert (one.start[3:] == LOWEST).all() and one.name.endswith(", no W")
 
 
 def test_the_moments_that_an_entropy_moves_have_the_wide_prior():
     basis = {"monomials": FACTORS, "centers": POINTS}
     low = np.sum(FACTORS < 2, axis=1) <= 2
-    found = trials.groups_of(basis, 2, True)
-    assert found.tolist() == [*np.where(low, 0, 1), 2, 2, 2, 3, 3, 0]
-    assert trials.groups_of(basis, 0, False).tolist() == [1] * len(FACTORS) + [2] * 3
+    found = trials.groups_of(basis, [2, 1], True)
+    assert found.tolist() == [*np.where(low, 0, 1), 2, 2, 2, 3, 3, 4, 0]
+    assert trials.groups_of(basis, [], False).tolist() == [1] * len(FACTORS) + [2] * 3
 
 
 def test_what_depends_on_time_has_scales_of_its_own():
     basis = {"monomials": FACTORS, "centers": POINTS}
-    plain = trials.groups_of(basis, 0, True).tolist()
-    assert trials.groups_of(basis, 2, True, powers=2).tolist() == [
+    plain = trials.groups_of(basis, [], True).tolist()
+    assert trials.groups_of(basis, [2, 1], True, powers=2).tolist() == [
         *plain[:-1],
         *([3] * len(FACTORS) + [4] * 3) * 2,
-        *[5, 5, 0],
+        *[5, 5, 6, 0],
     ]
     for one in trials.candidates(FACTORS, POINTS, [1.0], True, varying=True):
-        assert len(one.start) == 6
+        assert len(one.start) == 7
         assert (one.start[4] == LOWEST) == (one.name == "monomials alone") == one.fixed[4]
 
 

@@ -18,8 +18,9 @@ def params(powers):
     root = rng.normal(size=(powers * p, powers * p))
     found = {
         "theta": rng.normal(size=(powers, p)),
-        "omega": rng.normal(size=3),
+        "omega": rng.normal(size=5),
         "ranges": np.array([0.5, 2.0]),
+        "forms": np.array([[0, 1], [1, 1]]),
         "beta": 0.3,
         "beta_deviation": 0.1,
         "covariance": (root @ root.T).reshape(powers, p, powers, p),
@@ -39,7 +40,7 @@ def params(powers):
         },
     }
     single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), found)
-    return single | {"basis": single["basis"] | {"monomials": FACTORS}}
+    return single | {"basis": single["basis"] | {"monomials": FACTORS}, "forms": found["forms"]}
 
 
 def test_the_terms_are_their_formulas():
@@ -50,8 +51,8 @@ def test_the_terms_are_their_formulas():
     psi += [np.exp(-np.sum((z - c) ** 2) / 0.8) for c in np.asarray(found["basis"]["centers"])]
     value = weak_energy.potential(found, jnp.asarray(x, jnp.float32), jnp.float32(t))
     assert value == pytest.approx(5 * powers @ np.asarray(found["theta"]) @ psi, rel=1e-4)
-    gap = np.sum((x / 2) ** 2)
-    chi = np.array([np.exp(-gap / 0.5), np.exp(-gap / 2), gap / 2])
+    gap, product = np.sum((x / 2) ** 2), x[0] * x[1] / 4
+    chi = np.array([np.exp(-gap / 0.5), np.exp(-gap / 2), gap / 2, product, x[1] ** 2 / 4])
     value = weak_energy.interaction(found, jnp.asarray(x, jnp.float32))
     assert value == pytest.approx(5 * np.asarray(found["omega"]) @ chi, rel=1e-5)
 

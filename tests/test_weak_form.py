@@ -186,6 +186,25 @@ def test_an_interaction_is_found_where_there_is_one():
     assert np.mean(pull) == pytest.approx(np.mean(4.4 * r * np.exp(-(r**2))), rel=0.25)
 
 
+def test_an_interaction_that_is_not_radial_is_found():
+    """V = x^T B x / 2 takes the mean m to (I - tau B) m, and V with W = z_0 z_1 what is left of x to M (x - m)."""
+    settings, swap = SETTINGS | {"terms": ["potential", "interaction"]}, np.eye(2)[::-1]
+    data = simulated("sphere", n_train=3000, seeds=[0], tau=0.2, steps=4)
+    x, mean, root, b = data.x.copy(), np.array([3.0, -2.0]), np.eye(2), np.diag([1.5, -0.5])
+    for k in range(len(data.time)):
+        rows = data.rows(0, "train", k)
+        drawn = np.random.default_rng(k).normal(size=(len(rows), 2))
+        x[rows] = mean + drawn @ root.T
+        mean, root = mean - 0.2 * b @ mean, root - 0.2 * (b + swap) @ root
+    fit = weak_form.fit(Problem(dataclasses.replace(data, x=x)), settings, silent)
+    energy = weak_form.energy(jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), fit.params), settings)
+    z = jnp.asarray(np.random.default_rng(9).normal(size=(50, 2)), jnp.float32)
+    pull = np.asarray(jax.vmap(jax.grad(energy.interaction))(z))
+    wanted = np.asarray(z) @ swap
+    # The nearest radial W has none of it.
+    assert np.sum((pull - wanted) ** 2) < 0.2 * np.sum(wanted**2)
+
+
 def test_an_interaction_that_the_data_do_not_ask_for_is_left_out():
     lines = []
     data = simulated("styblinski_tang", n_train=500, seeds=[0])

@@ -1,6 +1,7 @@
 """Trial functions of the weak form: what V may be made of, and where the climb of the evidence starts.
 
-A candidate has monomials and bumps of one width; :mod:`jko.methods.weak_form` takes the one of the largest evidence.
+A candidate has monomials and bumps of one width; :mod:`jko.methods.weak_form` takes the one of the largest evidence. Quadratic
+forms of W are known by the motion of the mean alone, of which few snapshots say little: where the evidence hardly tells, W is radial.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _STREAM = 9
 # Prior displacements in one interval, in units of the population's width: from where the evidence is climbed, and where it
 # is not asked.
 _LARGE, _SMALL, _WIDE = 0.1, 0.01, 1.0
+# Log of how much rarer a W with quadratic forms is than a radial one.
+_RARE = 3.0
 # Where beta is learned, the degree up to which monomials have the wide prior.
 _MOMENTS = 2
 # Share of its diagonal that is added to the product of the monomials' slopes.
@@ -32,13 +35,15 @@ class Candidate(NamedTuple):
 
     Attributes:
         name: for the log. basis: of psi. start: (groups,) log variances, of the wide prior, the monomials, the bumps, if V
-            depends on time what both have of its powers, and, if learned, W. fixed: (groups,) bool, those that stay.
+            depends on time what both have of its powers, and, if learned, radial W and its quadratic forms. fixed: (groups,) bool, those that stay.
+            log_prior: beside those of one width, which comes to the evidence.
     """
 
     name: str
     basis: Mapping
     start: np.ndarray
     fixed: np.ndarray
+    log_prior: float
 
 
 def centres(clouds: list[np.ndarray], count: int, seed: int) -> np.ndarray:
@@ -55,7 +60,7 @@ def candidates(
     interaction: bool,
     varying: bool = False,
 ) -> list[Candidate]:
-    """The monomials alone, and with bumps of every width; these also without W, where it is learned.
+    """The monomials alone, and with bumps of every width; these also with a radial W and without one, where W is learned.
 
     Args:
         factors: of the monomials. points: (c, d) centres of the bumps.
@@ -63,31 +68,40 @@ def candidates(
         varying: whether V depends on time.
     """
     wide, large, small = (2 * np.log(size) for size in (_WIDE, _LARGE, _SMALL))
-    interactions = [("", [small]), (", no W", [LOWEST])] if interaction else [("", [])]
+    # What W is, its scales, and its log prior.
+    interactions = [("", [], 0.0)]
+    if interaction:
+        interactions = [
+            ("", [small, small], -_RARE),
+            (", radial W", [small, LOWEST], 0.0),
+            (", no W", [LOWEST, LOWEST], 0.0),
+        ]
 
-    def candidate(name, width, scales):
+    def candidate(name, width, scales, log_prior):
         basis = {"monomials": factors, "centers": points, "sigma": width * gap(points)}
         start = np.array(scales)
-        return Candidate(name, basis, start, (start == LOWEST) | (start == wide))
+        fixed = (start == LOWEST) | (start == wide)
+        return Candidate(name, basis, start, fixed, log_prior)
 
     first = [wide, large, LOWEST, *[large, LOWEST] * varying, *interactions[0][1]]
-    found = [candidate("monomials alone", widths[0], first)]
-    for (note, scale), width in product(interactions, widths):
+    found = [candidate("monomials alone", widths[0], first, 0.0)]
+    for (note, scale, log_prior), width in product(interactions, widths):
         name = f"bumps of sigma {width * gap(points):.4g}{note}"
-        found.append(
-            candidate(name, width, [wide, small, small, *[small, small] * varying, *scale])
-        )
+        scales = [wide, small, small, *[small, small] * varying, *scale]
+        found.append(candidate(name, width, scales, log_prior))
     return found
 
 
-def groups_of(basis: Mapping, kernels: int, entropy: bool, powers: int = 0) -> np.ndarray:
+def groups_of(basis: Mapping, kernels: Sequence[int], entropy: bool, powers: int = 0) -> np.ndarray:
     """The group of every coefficient, as :class:`Candidate` lists them: of V, without and with so many powers of time, then
-    of so many kernels of W, then beta.
+    of so many kernels of each kind of W, then beta.
     """
     low = degrees(basis["monomials"], basis["centers"].shape[1]) <= _MOMENTS
     p, c = len(basis["monomials"]), len(basis["centers"])
     group = [*np.where(low & entropy, 0, 1), *[2] * c, *[*[3] * p, *[4] * c] * powers]
-    return np.array(group + [5 if powers else 3] * kernels + [0] * entropy)
+    first = 5 if powers else 3
+    pulls = [first + kind for kind, count in enumerate(kernels) for _ in range(count)]
+    return np.array(group + pulls + [0] * entropy)
 
 
 def orthonormal(basis: Mapping, clouds: list[np.ndarray]) -> np.ndarray:

@@ -62,13 +62,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import Partial
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
-from jko import heat
+from jko import heat, pulls
 
 # Share of a test function's variance that is added to it, so that bumps which overlap stay apart in float64.
 _NUGGET = 1e-6
@@ -86,7 +83,7 @@ class Population(NamedTuple):
         clouds: K of (n_k, d). tau: (K-1,).
         fields: (n_k, d, p) of each snapshot whose particles move, grad of the first variation at them for each coefficient.
         entropy: whether a last coefficient, beta, follows the p; coefficients are p or p + 1.
-        kernels: chi, z (d,) -> (q,), whose mean slopes are the last q of the fields; None without an interaction.
+        kernel: of W, whose pulls (:mod:`jko.pulls`) are the last of the fields; None without an interaction.
         forward: above 0 and at most 1, the share of the drift that the snapshot before an interval takes.
     """
 
@@ -94,7 +91,7 @@ class Population(NamedTuple):
     tau: np.ndarray
     fields: Sequence[np.ndarray]
     entropy: bool
-    kernels: Partial | None = None
+    kernel: Mapping | None = None
     forward: float = 1.0
 
 
@@ -254,8 +251,10 @@ def own_score(
             for rows, slope in slopes(tests, there, leg.s):
                 pull = np.matmul(slope, seen[rows, :, None]).ravel()  # (rows d,)
                 share += leg.step * pull @ field[rows].reshape(len(pull), -1)
-                if population.kernels is not None:
-                    as_partner = partner_score(population.kernels, cloud, cloud[rows], slope, seen)
+                if population.kernel is not None:
+                    as_partner = pulls.partner_score(
+                        population.kernel, cloud, cloud[rows], slope, seen
+                    )
                     share[len(share) - len(as_partner) :] += leg.step * as_partner
         if population.entropy:
             spread = _laplacians(tests, leg, there)
@@ -342,47 +341,3 @@ def slopes(tests, cloud, s):
     for rows in np.array_split(np.arange(len(cloud)), -(-cloud.size * m // _BLOCK)):
         rows = slice(rows[0], rows[-1] + 1)
         yield rows, heat.gradients(tests, cloud[rows], s)
-
-
-def mean_gradients(kernels: Partial, cloud: np.ndarray) -> np.ndarray:
-    """Mean over the other particles y of a cloud (n, d) of grad chi(x - y), for each x: (n, d, q), float64.
-
-    Args:
-        kernels: chi, z (d,) -> (q,), even in z.
-    """
-    with jax.enable_x64(True):
-        return np.asarray(_mean_gradients(kernels, jnp.asarray(cloud)))
-
-
-@jax.jit
-def _mean_gradients(kernels, cloud):
-    def one(x):
-        # The particle itself adds nothing: an even kernel has no slope at zero.
-        pulls = jax.vmap(jax.jacfwd(kernels))(x[None, :] - cloud)  # (n, q, d)
-        return jnp.sum(pulls, axis=0).T / (len(cloud) - 1)
-
-    return jax.lax.map(one, cloud)
-
-
-def partner_score(
-    kernels: Partial, cloud: np.ndarray, points: np.ndarray, slope: np.ndarray, seen: np.ndarray
-) -> np.ndarray:
-    """sum_j v_j . sum_i grad phi(x_i) . grad chi(x_i - x_j) / (n - 1) over x_j of a cloud (n, d) and points x_i (b, d): (q,).
-
-    Args:
-        slope: (b, d, m) grad phi. seen: (n, m) v.
-    """
-    with jax.enable_x64(True):
-        arrays = map(jnp.asarray, (cloud, points, slope, seen))
-        return np.asarray(_partner_score(kernels, *arrays))
-
-
-@jax.jit
-def _partner_score(kernels, cloud, points, slope, seen):
-    def add(total, row):
-        x, slope_there = row
-        pulls = jax.vmap(jax.jacfwd(kernels))(x[None, :] - cloud)  # (n, q, d)
-        return total + jnp.einsum("jqd,jd->q", pulls, seen @ slope_there.T), None
-
-    start = jnp.zeros(jax.eval_shape(kernels, cloud[0]).shape)
-    return jax.lax.scan(add, start, (points, slope))[0] / (len(cloud) - 1)

@@ -4,7 +4,8 @@
     W(z) = scale omega . chi(z / width),
 
 with psi monomials and Gaussian bumps (:mod:`jko.features`), P_l Legendre polynomials, P_0 = 1 alone for a V that does not
-depend on time, and chi even: |z|^2 / 2 and exp(-|z|^2 / sigma_q).
+depend on time, and chi even: exp(-|z|^2 / sigma_q), |z|^2 / 2, and the quadratic forms z_i z_j, by which a population that lies
+elsewhere is pulled elsewhere: z_i z_j moves a particle at x along (x - mean of the population)_i.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jko.energies import Energy
-from jko.features import features, legendre
+from jko.features import features, legendre, products
 from jko.pairs import standardise
 from jko.uncertainty import Uncertainty
 
@@ -30,9 +31,10 @@ def potential(params: Mapping, x: Array, t: Array) -> Array:
 
 
 def kernels(params: Mapping, z: Array) -> Array:
-    """chi(z): (q,) for standardised z (d,)."""
+    """chi(z): (q,) for standardised z (d,), from the ``ranges`` sigma (r,) and the ``forms`` i, j (f, 2)."""
     square = jnp.sum(z**2)
-    return jnp.append(jnp.exp(-square / params["ranges"]), square / 2)
+    bells = jnp.exp(-square / params["ranges"])
+    return jnp.concatenate([bells, square[None] / 2, products(params["forms"], z)])
 
 
 def interaction(params: Mapping, z: Array) -> Array:

@@ -2,14 +2,14 @@
 
 The residuals of :mod:`jko.weak` are linear in the coefficients of the energy (:mod:`jko.weak_energy`), up to the step T, so
 that Gauss and Newton's steps of generalised least squares settle in a few. The coefficients have a Gaussian prior, with one
-variance for the monomials, one for the bumps (of each a second one for what depends on time) and one for W, which
-:mod:`jko.evidence` takes from the data. The monomials are made orthonormal first, by the mean product of their slopes at the
+variance for the monomials, one for the bumps (of each a second one for what depends on time), one for radial W and one for its
+quadratic forms, which :mod:`jko.evidence` takes from the data. The monomials are made orthonormal first, by the mean product of their slopes at the
 particles, so that one variance means as much for each of them, wherever the origin is. That of beta is wide, and
 where beta is learned that of the monomials up to degree 2 as well: both move the spread of the population, and
 what a prior holds back of the one would go to the other. The candidates for the width of the bumps share one set of
 test functions and one covariance, so that their evidence tells which one the data want. Where W is learned, each stands there
-a second time without it: beside a V, a W that the data do not ask for would be made of their noise (see :mod:`jko.weak`), and the evidence
-of the smaller energy is then the larger one.
+again with a radial W, and without one: beside a V, a W that the data do not ask for would be made of their noise (see :mod:`jko.weak`),
+and the evidence of the smaller energy is then the larger one.
 
 Test functions are the monomials, and bumps around the centres of clusters of the train particles, narrow and wide ones in
 turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Together they are at most a share
@@ -43,14 +43,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pandas as pd
-from jax.tree_util import Partial
 
-from jko import model_error, products, trials, weak
+from jko import model_error, products, pulls, trials, weak
 from jko.evidence import Posterior
-from jko.features import gap, monomials
+from jko.features import degrees, gap, monomials
 from jko.gauss_newton import Climb, climb, free, misfit
 from jko.methods import Fit, Problem
-from jko.weak_energy import energy, kernels, uncertainty
+from jko.weak_energy import energy, uncertainty
 
 __all__ = ["energy", "fit", "uncertainty"]
 
@@ -142,16 +141,16 @@ def solve(
     seed = int(snapshots.seed[s])
     if not all(np.isfinite(cloud).all() for cloud in clouds):
         raise np.linalg.LinAlgError("train particles are not finite numbers")
-    ranges, chi, pulls = ranges_of(settings), None, None
+    kernel, of_w = kernel_of(snapshots.dimension, settings), None
     if "interaction" in settings["terms"]:
-        chi = Partial(kernels, {"ranges": ranges})
-        pulls = [weak.mean_gradients(chi, cloud) for cloud in moving(clouds, settings)]
+        of_w = [pulls.mean_gradients(kernel, cloud) for cloud in moving(clouds, settings)]
     centers = trials.centres(clouds, count, seed)
     times = (snapshots.time - units["time_center"]) / units["time_width"]
 
     def problem_of(candidate, change):
-        population = population_of(clouds, pulls, times, candidate.basis, change, settings)
-        return population._replace(kernels=chi), groups_of(candidate.basis, ranges, settings)
+        population = population_of(clouds, of_w, times, candidate.basis, change, settings)
+        population = population._replace(kernel=None if of_w is None else kernel)
+        return population, groups_of(candidate.basis, kernel, settings)
 
     def begin(factors):
         # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
@@ -201,7 +200,7 @@ def solve(
     wider = model_error.log_determinant(white) - model_error.log_determinant(stage.white)
     evidence = reached.found.evidence - 0.5 * wider
     found, change = reached.found._replace(evidence=evidence), stage.change
-    params = params_of(found, missed, chosen.basis, change, ranges, units, settings)
+    params = params_of(found, missed, chosen.basis, change, kernel, units, settings)
     beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
     report(
         f"taken: {chosen.name}; misfit {missed:.2f}{beta if 'entropy' in settings['terms'] else ''}"
@@ -256,8 +255,8 @@ def steps_of(candidate, population, tests, white, group, coefficients, settings)
 
 
 def choose(problem_of, stage, white, settings, report) -> tuple[Climb, trials.Candidate] | None:
-    """The candidate of the largest evidence that settles, and where its steps ended."""
-    best = None
+    """The most probable candidate that settles, and where its steps ended."""
+    best, highest = None, -np.inf
     for candidate in stage.others:
         population, group = problem_of(candidate, stage.change)
         mean = stage.start.found.mean
@@ -272,8 +271,9 @@ def choose(problem_of, stage, white, settings, report) -> tuple[Climb, trials.Ca
             f"{path[-1]['loss'] * len(white.scale):.1f} of {len(white.scale)} residuals after {len(path)} steps, "
             f"coefficients known, of {' '.join(map(str, np.bincount(group)))}: {' '.join(f'{k:.1f}' for k in found.known)}"
         )
-        if settled and (best is None or found.evidence > best[0].found.evidence):
-            best = reached, candidate
+        probable = found.evidence + candidate.log_prior
+        if settled and probable > highest:
+            best, highest = (reached, candidate), probable
     return best
 
 
@@ -285,35 +285,37 @@ def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, li
         "centers": np.full((count, d), np.nan),
         "sigma": np.float64(np.nan),
     }
-    ranges = ranges_of(settings)
-    mean = np.full(len(groups_of(basis, ranges, settings)), np.nan)
+    kernel = kernel_of(d, settings)
+    mean = np.full(len(groups_of(basis, kernel, settings)), np.nan)
     found = Posterior(mean, np.outer(mean, mean), mean, np.nan, mean)
     steps = [{"loss": np.nan, "evidence": np.nan}]
     change = np.eye(len(factors))
-    params = params_of(found, np.nan, basis, change, ranges, units, settings)
+    params = params_of(found, np.nan, basis, change, kernel, units, settings)
     return params, f"not solved: {why}", steps
 
 
-def ranges_of(settings: Mapping) -> np.ndarray:
-    """sigma of every Gaussian of W."""
-    return np.geomspace(*settings["ranges"], settings["kernels"])
+def kernel_of(d: int, settings: Mapping) -> dict[str, np.ndarray]:
+    """What W is made of: sigma of every Gaussian, and the quadratic forms; where not all fit, the squares of coordinates."""
+    rows = monomials(d, 2, max(settings["max_polynomials"], 2 * d))
+    ranges = np.geomspace(*settings["ranges"], settings["kernels"])
+    return {"ranges": ranges, "forms": rows[degrees(rows, d) == 2]}
 
 
-def groups_of(basis: Mapping, ranges: np.ndarray, settings: Mapping) -> np.ndarray:
+def groups_of(basis: Mapping, kernel: Mapping, settings: Mapping) -> np.ndarray:
     """The group of every coefficient of the terms that are learned."""
     terms = settings["terms"]
-    pulls = (len(ranges) + 1) * ("interaction" in terms)
-    return trials.groups_of(basis, pulls, "entropy" in terms, settings["time_degree"])
+    of_w = [len(kernel["ranges"]) + 1, len(kernel["forms"])] if "interaction" in terms else []
+    return trials.groups_of(basis, of_w, "entropy" in terms, settings["time_degree"])
 
 
-def population_of(clouds, pulls, times, basis, change, settings) -> weak.Population:
-    """The snapshots at standardised ``times`` with their fields, of monomials made orthonormal by ``change``; pulls are
+def population_of(clouds, of_w, times, basis, change, settings) -> weak.Population:
+    """The snapshots at standardised ``times`` with their fields, of monomials made orthonormal by ``change``; of_w are
     those of W, or None.
     """
     powers = np.polynomial.legendre.legvander(times, settings["time_degree"])  # (K, powers)
     fields = trials.fields(basis, change, moving(clouds, settings), powers)
-    if pulls is not None:
-        fields = [np.concatenate(pair, axis=2) for pair in zip(fields, pulls, strict=True)]
+    if of_w is not None:
+        fields = [np.concatenate(pair, axis=2) for pair in zip(fields, of_w, strict=True)]
     entropy, forward = "entropy" in settings["terms"], _FORWARD[settings["scheme"]]
     tau = np.diff(times) / np.mean(np.diff(times))
     return weak.Population(clouds, tau, fields, entropy, forward=forward)
@@ -340,7 +342,7 @@ def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, np.float64) for name, value in units.items()}
 
 
-def params_of(found: Posterior, misfit, basis, change, ranges, units, settings) -> dict:
+def params_of(found: Posterior, misfit, basis, change, kernel, units, settings) -> dict:
     """What :func:`energy` and :func:`uncertainty` need."""
     whole, powers = np.eye(len(found.mean)), 1 + settings["time_degree"]
     p = len(change) + len(basis["centers"])
@@ -349,13 +351,13 @@ def params_of(found: Posterior, misfit, basis, change, ranges, units, settings) 
         whole[block, block] = change
     found = found._replace(mean=whole @ found.mean, covariance=whole @ found.covariance @ whole.T)
     of_v = powers * p
-    q = len(ranges) + 1 if "interaction" in settings["terms"] else 0
+    q = pulls.count(kernel) if "interaction" in settings["terms"] else 0
     entropy = "entropy" in settings["terms"]
     scale = float(units["scale"])
     return {
         "theta": found.mean[:of_v].reshape(powers, p),
         "omega": found.mean[of_v : of_v + q],
-        "ranges": ranges,
+        **kernel,
         "beta": np.float64(scale * found.mean[-1] if entropy else 0.0),
         "beta_deviation": np.float64(scale * np.sqrt(found.covariance[-1, -1]) if entropy else 0.0),
         "covariance": found.covariance[:of_v, :of_v].reshape(powers, p, powers, p),
