@@ -179,7 +179,8 @@ def _imports_jax(script: str) -> bool:
                 modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             if any(module.split(".")[0] in ("jax", "flax", "optax", "ott") for module in modules):
                 return True
-            paths = {folder / (module.replace(".", "/") + ".py") for module in modules}
+            places = [folder / module.replace(".", "/") for module in modules]
+            paths = {file for at in places for file in (at.with_suffix(".py"), at / "__init__.py")}
             todo += [path for path in paths - seen if path.exists()]
     return False
 
