@@ -256,7 +256,7 @@ def test_the_game_starts_at_the_potential_that_it_is_given(scheme, monkeypatch):
     data = observed(sizes=(60, 50, 70), seeds=(0, 7))
     start = Energy(lambda x, t: (1 + 0.2 * t) * jnp.sum((x - 1) ** 2) / 2)
     settings = settings_of(
-        "ijkonet", hidden=[32, 32], map_hidden=[32, 32], scheme=scheme, steps=1, batch=60,
+        "ijkonet", hidden=[32, 32], map_hidden=[32, 32], scheme=scheme, steps=1, batch=40,
         time_varying=True, start="weak_form", learning_rate=1e-9, map_learning_rate=1e-9
     )  # fmt: skip
     problem = problem_of(data)._replace(start=[start, None])
