@@ -43,6 +43,8 @@ def test_every_width_stands_with_and_without_an_interaction(interaction):
         assert one.fixed.tolist()[:3] == [True, False, False]
         assert len(one.start) == (5 if interaction else 3)
     if interaction:
+        # A W with quadratic forms must be worth more than one without.
+        assert [one.log_prior for one in others] == [-trials._RARE] * 2 + [0.0] * 4
         for one in others[2:4]:
             assert one.fixed[3:].tolist() == [False, True] and one.name.endswith(", radial W")
         for one in others[4:]:

@@ -4,8 +4,8 @@
     W(z) = scale omega . chi(z / width),
 
 with psi monomials and Gaussian bumps (:mod:`jko.features`), P_l Legendre polynomials, P_0 = 1 alone for a V that does not
-depend on time, and chi even: exp(-|z|^2 / sigma_q), |z|^2 / 2, and the quadratic forms z_i z_j, by which a population that lies
-elsewhere is pulled elsewhere: z_i z_j moves a particle at x along (x - mean of the population)_i.
+depend on time, and chi even: exp(-|z|^2 / sigma_q), |z|^2 / 2, and the quadratic forms z_i z_j. With m the mean of the
+population and m_i its coordinates, such a form pulls a particle at x by (x_j - m_j) e_i + (x_i - m_i) e_j.
 """
 
 from __future__ import annotations
