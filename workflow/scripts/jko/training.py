@@ -92,6 +92,7 @@ def adam(
     rate = learning_rate
     if schedule == "cosine":
         rate = optax.cosine_decay_schedule(learning_rate, steps)
+    # As one vector: array by array, starting the operations costs more than their arithmetic.
     return optax.flatten(optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate, b1, b2)))
 
 
