@@ -59,7 +59,7 @@ def test_a_field_that_parameters_can_be_is_found_and_a_seed_without_one_harms_no
     def learn(target):
         start = jax.tree.map(lambda leaf: jnp.zeros((2, *leaf.shape)), truth)
         pairs = Pairs(x, t, target, weight)
-        return distillation.distilled(field, start, pairs, keys, 20, lines.append)
+        return distillation.distilled(field, start, pairs, keys, 4000, 20, lines.append)
 
     found, hurt = learn(wrong), learn(wrong.at[1].set(jnp.nan))
     for name, expected in truth.items():

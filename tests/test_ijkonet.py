@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clouds import followed, observed
-from jko import distillation, methods, metrics, neural, prediction
+from jko import methods, metrics, neural, prediction
 from jko.densities import knn_entropy
 from jko.energies import Energy, static
 from jko.methods import Problem, ijkonet
@@ -250,14 +250,13 @@ def test_epochs_that_are_kept_are_loaded_with_their_energies(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["implicit", "explicit"])
-def test_the_game_starts_at_the_potential_that_it_is_given(scheme, monkeypatch):
+def test_the_game_starts_at_the_potential_that_it_is_given(scheme):
     """With hardly a step of the game, V and the map are those of the start, to first order in tau."""
-    monkeypatch.setattr(distillation, "_STEPS", 600)
     data = observed(sizes=(60, 50, 70), seeds=(0, 7))
     start = Energy(lambda x, t: (1 + 0.2 * t) * jnp.sum((x - 1) ** 2) / 2)
     settings = settings_of(
         "ijkonet", hidden=[32, 32], map_hidden=[32, 32], scheme=scheme, steps=1, batch=40,
-        time_varying=True, start="weak_form", learning_rate=1e-9, map_learning_rate=1e-9
+        time_varying=True, start="weak_form", start_steps=600, learning_rate=1e-9, map_learning_rate=1e-9
     )  # fmt: skip
     problem = problem_of(data)._replace(start=[start, None])
     fitted = ijkonet.fit(problem, settings, silent)

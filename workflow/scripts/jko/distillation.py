@@ -22,8 +22,8 @@ from jko.energies import Energy
 from jko.pairs import Pairs
 from jko.training import GradientState, adam, gradient_update, run
 
-# Steps of Adam, and its rate, which falls to zero.
-_STEPS, _RATE = 4000, 0.003
+# Of Adam; it falls to zero.
+_RATE = 0.003
 PyTree = Any
 Field = Callable[[PyTree, Array, Array], Array]
 
@@ -33,6 +33,7 @@ def distilled(
     params: PyTree,
     pairs: Pairs,
     keys: Array,
+    steps: int,
     batch: int,
     report: Callable[[str], None],
 ) -> PyTree:
@@ -42,12 +43,13 @@ def distilled(
         params: pytree with leading axis S, where to start; its arrays are given up.
         pairs: arrays (S, P, ...); P is a multiple of ``batch``.
         keys: (S,) keys of the batches.
+        steps: of Adam, at least; whole epochs are trained.
         report: receives a line of progress about every twentieth of the way, and one with what is left.
 
     Returns:
         As ``params``; not finite for a seed whose targets are not.
     """
-    epochs = -(-_STEPS * batch // pairs.x.shape[1])
+    epochs = -(-steps * batch // pairs.x.shape[1])
     optimizer = adam(_RATE, epochs * pairs.x.shape[1] // batch, "cosine", np.inf)
     trained = run(
         gradient_update(partial(_loss, field), optimizer),

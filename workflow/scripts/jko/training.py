@@ -17,7 +17,7 @@ from jax import Array
 # Folded into a seed's key: the stream of numbers that trainings use.
 _TRAINING = 0x7472_6169
 # For programs that run once: the same numbers, compiled in half of the time.
-_ONCE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+_ONCE = {"xla_backend_optimization_level": 0}
 PyTree = Any
 Update = Callable[[PyTree, PyTree, PyTree, Array], tuple[PyTree, dict[str, Array]]]
 

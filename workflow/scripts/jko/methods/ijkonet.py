@@ -336,7 +336,8 @@ def begun(
     pairs = distillation.at_particles(start, data, time, units)
     # A map that goes back in time goes up the slope.
     step = pairs._replace(target=pairs.target * (-1 if settings["scheme"] == "implicit" else 1))
-    learn = partial(distillation.distilled, keys=keys, batch=settings["batch"], report=report)
+    length = {"steps": settings["start_steps"], "batch": settings["batch"]}
+    learn = partial(distillation.distilled, keys=keys, report=report, **length)
     nets = learn(jax.grad(neural.v, argnums=1), players.energy.params, pairs)
     net = learn(velocity, players.map.params, step)
     return Players(players.energy._replace(params=nets), players.map._replace(params=net))
