@@ -288,7 +288,7 @@ use rule table_potentials as table_ijkonet_fig3 with:
         "results/logs/table_ijkonet_fig3.log",
     params:
         datasets=experiment_columns("ijkonet_fig3", landscape="interaction"),
-        metrics=["l2_uvp", "l2_uvp_interaction"],
+        metrics=["l2_uvp_interaction"],
         methods=experiment_method_settings("ijkonet_fig3"),
         references=["even_oracle", "zero_energy"],
         layout={"index": ["method", "scheme"], "columns": ["landscape"], "by": []},

@@ -12,6 +12,9 @@ from matplotlib.lines import Line2D
 
 from jko.plotting.style import BLACK, COLUMN, ORANGE, legend_columns, method_styles, styled
 
+# In percent. The rounding of single precision, squared, is of this size: such errors are shown as 0.
+_ROUNDING = 1e-12
+
 
 @styled
 def by_landscape(
@@ -69,13 +72,13 @@ def draw(
         rows = errors[errors["method"] == name].set_index("landscape").reindex(names)
         mean, std = rows["mean"].to_numpy(), np.nan_to_num(rows["std"].to_numpy())
         y = np.arange(len(names)) + move
-        good = mean > 0
+        good = mean > _ROUNDING
         axis.errorbar(mean[good], y[good], xerr=std[good], elinewidth=0.7, **style)
         for i in np.flatnonzero(~good):
-            text = "0" if mean[i] == 0 else "NaN"
+            text = "0" if mean[i] <= _ROUNDING else "NaN"
             said = edges[i, text] = edges.get((i, text), -1) + 1
             _at_edge(axis, i, text, said, style["color"])
-    shown = errors["method"].isin([name for name, _, _ in drawn]) & (errors["mean"] > 0)
+    shown = errors["method"].isin([name for name, _, _ in drawn]) & (errors["mean"] > _ROUNDING)
     positive = errors.loc[shown, "mean"]
     if len(positive):
         axis.set_xlim(positive.min() / 4, positive.max() * 4)
