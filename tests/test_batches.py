@@ -39,8 +39,10 @@ def test_the_speed_is_that_of_the_bures_distance():
     assert (units["time_center"], units["time_width"]) == (1.25, 0.25)
 
 
-def test_a_population_that_rests_has_a_width_per_step_and_one_without_extent_none():
-    x = np.random.default_rng(0).normal(size=(50, 2))
+@pytest.mark.parametrize("d, width", [(2, 1), (2, 100), (50, 1), (50, 100)])
+def test_a_population_that_rests_has_a_width_per_step_and_one_without_extent_none(d, width):
+    """Rounding makes some Bures distance of a cloud from itself, as at d = 50."""
+    x = width * np.random.default_rng(0).uniform(-4, 4, size=(1000, d)).astype(np.float32)
     units = batches.units_of([x, x], np.array([0.0, 2.0]), np.array([2.0]))
     np.testing.assert_allclose(units["scale"], units["width"] ** 2 / 2, rtol=1e-6)
     point = np.ones((4, 2))

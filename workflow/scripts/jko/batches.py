@@ -11,6 +11,9 @@ from jax import Array
 from jko.metrics import bures_w2_squared
 from jko.snapshots import Snapshots
 
+# Widths in a step that are rounding: a Bures distance of 1e-7, from covariances in double precision, is none.
+_REST = 1e-6
+
 
 class Clouds(NamedTuple):
     """Weighted particles in the units of a training: of every snapshot side by side, or of one.
@@ -50,8 +53,9 @@ def units_of(
         raise ValueError("all train particles stand on one point; a potential needs an extent")
     bures = [bures_w2_squared(x, y) for x, y in zip(clouds[:-1], clouds[1:], strict=True)]
     speed = np.sqrt(np.mean(bures / tau**2) / points.shape[1])
-    # A population that does not move has no speed to measure with.
-    speed = speed if speed > 0 else width / tau.mean()
+    # A population that rests, but for the rounding of its covariances, has no speed to measure with.
+    if speed * tau.mean() < _REST * width:
+        speed = width / tau.mean()
     return {
         "center": center,
         "width": width,
