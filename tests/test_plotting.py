@@ -304,6 +304,15 @@ def test_failures_are_written_into_their_panels():
     assert sorted(texts(schemes)) == ["0", "NaN"]
 
 
+def test_an_error_that_is_rounding_stands_at_the_edge_and_does_not_stretch_the_axis():
+    found = scheme_errors()
+    before = errors.by_landscape(found, METHODS, {"zero_energy": "V = 0"}, "L2-UVP (%)").axes[0]
+    found.loc[3, "mean"] = 3e-16
+    after = errors.by_landscape(found, METHODS, {"zero_energy": "V = 0"}, "L2-UVP (%)").axes[0]
+    assert texts(after) == texts(before) and "0" in texts(after)
+    assert after.get_xlim() == before.get_xlim()
+
+
 def test_the_learned_potential_is_shifted_to_the_mean_of_the_data():
     assert landscapes.offset(landscape()) == pytest.approx(17.0)
     curves = FIGURES["level_curves"]().axes[0]

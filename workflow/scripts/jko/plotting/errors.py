@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from jko.plotting.style import BLACK, COLUMN, ORANGE, legend_columns, method_styles, styled
 
-# In percent. The rounding of single precision, squared, is of this size: such errors are shown as 0.
+# An L2-UVP below this, in percent, is the rounding of single precision, squared; errors of any kind below it are shown as 0.
 _ROUNDING = 1e-12
 
 
