@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jko import potentials
+from jko import metrics, potentials
+from jko.energies import Energy, static
 from jko.potentials import PAPER_LANDSCAPES, POTENTIALS
 
 ANY_DIMENSION = {
@@ -168,6 +169,19 @@ def test_a_landscape_of_the_halves_sees_only_their_means():
     two = value("beale", [0.5, -1.0])
     assert value("beale", [0.2, 0.8, -3.0, 1.0, -1.0]) == pytest.approx(two)
     assert value("beale", [0.2, 0.8, 0.5, -3.0, -1.0]) != pytest.approx(two)
+
+
+def test_what_the_wave_of_friedman_is_worth():
+    def smooth(v):
+        a, b = v - 7
+        rings = 20 * (2 * a * jnp.sin(b) - 0.5) ** 2 + 10 * (2 * a * jnp.cos(b) - 1) ** 2
+        return (rings + 0.1 * b * jnp.sin(2 * a)) / 100
+
+    tau, start = 0.01, np.random.default_rng(0).uniform(-4, 4, (20_000, 2)).astype(np.float32)
+    after = start - tau * gradients("friedman", start)
+    without, whole = Energy(static(smooth)), Energy(static(POTENTIALS["friedman"]))
+    error = metrics.l2_uvp(without, whole, start, after, 0.0, tau)
+    np.testing.assert_allclose(error, 0.020, rtol=0.05)
 
 
 def test_cross_in_tray_survives_where_its_exponential_does_not():
