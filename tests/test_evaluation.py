@@ -255,6 +255,10 @@ def test_an_interaction_is_measured_and_so_is_its_even_part():
     unit = 100 * TAU**2 / np.trace(np.cov(data.cloud(0, "test", 0), rowvar=False))
     assert zero == pytest.approx(unit * float(jnp.mean(jnp.sum(force**2, axis=1))), rel=1e-3)
     assert even == pytest.approx(unit * float(jnp.mean(jnp.sum(odd**2, axis=1))), rel=1e-3)
+    # V is flat, and W the whole of the drift.
+    whole = ("fit", "none", "l2_uvp_drift", data.time[1])
+    assert values["zero_energy", *whole] == pytest.approx(zero, rel=1e-6)
+    assert values["even_oracle", *whole] == pytest.approx(even, rel=1e-6)
     truth = evaluation.true_energy(data.truth)
     learned = fit_table(data, truth).query("metric == 'l2_uvp_interaction'")["value"]
     assert learned.tolist() == [0.0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -148,6 +150,29 @@ def test_the_error_of_an_interaction_is_that_of_its_mean_force():
     np.testing.assert_allclose(found, 100 * tau**2 * 0.25 * spread / variance, rtol=1e-4)
     none = metrics.l2_uvp_interaction(zero_energy(), truth, cloud, next_cloud, 0.0, tau)
     np.testing.assert_allclose(none, 4 * found, rtol=1e-4)
+
+
+def test_the_error_of_the_drift_is_zero_where_the_errors_of_its_terms_cancel():
+    """V = a |x - m|^2 / 2 around the mean m of a cloud moves it as W = a |z|^2 / 2 does."""
+    cloud, tau = CLOUD, 0.3
+    mean = jnp.asarray(cloud.mean(axis=0), jnp.float32)
+
+    def around(a, x):
+        return 0.5 * a * jnp.sum((x - mean) ** 2)
+
+    def pull(a, z):
+        return 0.5 * a * jnp.sum(z**2)
+
+    def of(v, w):
+        return Energy(static(Partial(around, v)), Partial(pull, w))
+
+    error = partial(metrics.l2_uvp_drift, cloud=cloud, next_cloud=cloud, t=0.0, tau=tau)
+    whole = error(of(1.0, 0.0), zero_energy())
+    assert error(of(3.0, -1.0), of(0.5, 1.5)) < 1e-9 * whole
+    np.testing.assert_allclose(error(of(1.0, 1.0), zero_energy()), 4 * whole, rtol=1e-4)
+    # Without an interaction on either side it is the error of V.
+    alone = Energy(static(Partial(around, 1.0)))
+    np.testing.assert_allclose(error(alone, zero_energy()), whole, rtol=1e-4)
 
 
 def test_the_implicit_condition_on_explicit_steps_by_hand_and_through_its_potential():

@@ -35,7 +35,8 @@ def metrics() -> pd.DataFrame:
             why = "diverged at step 9" if lost else ""
             for time, move in ((0.1, 0.5), (0.2, -0.5)):
                 fit = (name, "mlp", seed, "implicit")
-                for metric, scale in (("l2_uvp", 1.0), ("l2_uvp_interaction", 10.0)):
+                scales = {"l2_uvp": 1.0, "l2_uvp_interaction": 10.0, "l2_uvp_drift": 20.0}
+                for metric, scale in scales.items():
                     value = np.nan if lost else scale * size + move
                     rows.append(row(*fit, metric, time, value, why, mode="fit"))
                     zero = (name, "zero_energy", seed, "none", metric, time, 100.0 * scale)
@@ -68,6 +69,7 @@ def test_a_row_is_the_mean_over_times_of_one_seed():
         {
             "l2_uvp_potential": 2.0,
             "l2_uvp_interaction": 20.0,
+            "l2_uvp_drift": 40.0,
             "beta_hat": 0.22,
             "w1": 5.0,
             "w1_oracle": 2.0,
@@ -75,14 +77,14 @@ def test_a_row_is_the_mean_over_times_of_one_seed():
     )
     assert set(found["method"]) == {"mlp", "zero_energy"}
     zero = found[found["method"] == "zero_energy"]
-    assert set(zero["metric"]) == {"l2_uvp_potential", "l2_uvp_interaction"}
+    assert set(zero["metric"]) == {"l2_uvp_potential", "l2_uvp_interaction", "l2_uvp_drift"}
 
 
 def test_no_fit_is_lost_and_every_row_has_a_number_or_a_cause():
     found = table()
     fits = found[found["method"] == "mlp"]
-    # Four combinations, two seeds, five metrics.
-    assert len(fits) == 4 * 2 * 5 and not fits.duplicated(terms.COLUMNS[:6]).any()
+    # Four combinations, two seeds, six metrics.
+    assert len(fits) == 4 * 2 * 6 and not fits.duplicated(terms.COLUMNS[:6]).any()
     assert ((found["status"] == "ok") == np.isfinite(found["value"])).all()
     failed = fits.query("interaction == 'flat' and potential == 'sphere' and seed == 1")
     oracle = failed["metric"] == "w1_oracle"
@@ -116,7 +118,7 @@ def test_statistics_are_of_cells_and_of_single_fits():
     late = one(found, method="mlp", beta=0.2, metric="w1_ratio")
     assert (late["median"], late["cells"], late["n"], late["n_failed"]) == (3.0, 1, 1, 3)
     assert set(found.query("method == 'zero_energy'")["metric"]) == {
-        "l2_uvp_potential", "l2_uvp_interaction"
+        "l2_uvp_potential", "l2_uvp_interaction", "l2_uvp_drift"
     }  # fmt: skip
 
 

@@ -309,7 +309,7 @@ use rule table_potentials as table_ijkonet_fig4 with:
         "results/logs/table_ijkonet_fig4.log",
     params:
         datasets=experiment_columns("ijkonet_fig4", landscape="potential"),
-        metrics=["l2_uvp"],
+        metrics=["l2_uvp", "l2_uvp_drift"],
         methods=experiment_method_settings("ijkonet_fig4"),
         references=["implicit_oracle", "zero_energy"],
         layout={"index": ["method", "scheme"], "columns": ["landscape"], "by": []},

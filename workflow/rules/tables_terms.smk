@@ -45,7 +45,7 @@ use rule table_potentials as table_cell_interaction with:
         "results/logs/table_cell_interaction.log",
     params:
         datasets=experiment_columns("cell_interaction", interaction="interaction", true_beta="beta"),
-        metrics=["l2_uvp", "l2_uvp_interaction", "beta", "w1"],
+        metrics=["l2_uvp", "l2_uvp_interaction", "l2_uvp_drift", "beta", "w1"],
         methods=experiment_method_settings("cell_interaction"),
         references=["oracle", "zero_energy", "identity", "sampling_floor"],
         layout={"index": ["method", "scheme"], "columns": ["interaction", "true_beta"], "by": []},

@@ -21,6 +21,7 @@ from jko.metrics import (
     bw2_uvp,
     implicit_l2_uvp,
     l2_uvp,
+    l2_uvp_drift,
     l2_uvp_interaction,
     symmetric_kl,
     w1,
@@ -283,13 +284,23 @@ def _even(kernel: Callable[[Array], Array], z: Array) -> Array:
 
 
 def _gradient_numbers(
-    snapshots: Snapshots, s: int, method: str, scheme: str, energy: Energy | None, reason: str
+    snapshots: Snapshots,
+    s: int,
+    method: str,
+    scheme: str,
+    energy: Energy | None,
+    reason: str,
+    terms_alone: bool = False,
 ) -> Iterator[Number]:
-    """L2-UVP of each interval, of V and of a true W; without an energy, NaN and the reason."""
+    """L2-UVP of each interval, of V, of a true W and, but with ``terms_alone``, of the drift; without an energy, NaN and
+    the reason.
+    """
     truth = true_energy(snapshots.truth)
     errors = {"l2_uvp": l2_uvp}
     if truth.interaction is not None:
         errors["l2_uvp_interaction"] = l2_uvp_interaction
+    if not terms_alone:
+        errors["l2_uvp_drift"] = l2_uvp_drift
     for k, tau in enumerate(snapshots.tau):
         here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
         t = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1]
@@ -337,7 +348,8 @@ def trace(
     rows = []
     for epoch, energies in sorted(kept.items()) if snapshots.truth is not None else ():
         for s, (energy, reason) in enumerate(zip(energies, status, strict=True)):
-            numbers = list(_gradient_numbers(snapshots, s, "", scheme, energy, reason))
+            # The drift under a learned W takes particles squared at every epoch.
+            numbers = list(_gradient_numbers(snapshots, s, "", scheme, energy, reason, True))
             for metric in dict.fromkeys(number.metric for number in numbers):
                 of_metric = [number for number in numbers if number.metric == metric]
                 value = float(np.mean([number.value for number in of_metric]))

@@ -130,6 +130,26 @@ def l2_uvp_interaction(
 
 
 @jax.jit
+def _drift_gap(energy: Energy, truth: Energy, cloud: Array, t: Array) -> Array:
+    found, true = (drifts(one, cloud, t) for one in (energy, truth))
+    return jnp.mean(jnp.sum((found - true) ** 2, axis=1))
+
+
+def l2_uvp_drift(
+    energy: Energy, truth: Energy, cloud: np.ndarray, next_cloud: np.ndarray, t: float, tau: float
+) -> float:
+    """As :func:`l2_uvp`, for grad V + grad W * rho_{k+1}, the sum by which V and W move a population.
+
+    It is small where the errors of V and W cancel, which one population alone does not tell apart.
+    """
+    if energy.interaction is None and truth.interaction is None:
+        return l2_uvp(energy, truth, cloud, next_cloud, t, tau)
+    gap = float(_drift_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t)))
+    variance = float(np.trace(_covariance(cloud)))
+    return 100 * tau**2 * gap / variance if variance > 0 else float("nan")
+
+
+@jax.jit
 def _implicit_gap(truth: Energy, cloud: Array, t: Array, tau: Array) -> Array:
     def gap(x):
         gradient = jax.grad(truth.potential)(x, t)

@@ -19,6 +19,7 @@ TITLES = {
     "bw2_uvp": "One-step B-UVP (%)",
     "l2_uvp": "L2-UVP (%)",
     "l2_uvp_interaction": "L2-UVP of the interaction (%)",
+    "l2_uvp_drift": "L2-UVP of the drift, potential and interaction together (%)",
     "beta": "Weight of the entropy (length² / time)",
     "beta_free": "Posterior mean of the weight of the entropy (length² / time)",
     "beta_deviation": "Posterior deviation of the weight of the entropy (length² / time)",
@@ -123,6 +124,10 @@ def write(frame: pd.DataFrame, text: str, path_tsv: str | Path, path_md: str | P
 TERMS = {
     "l2_uvp_potential": ("L2-UVP of the potential (%), median cell and quartiles", "quartiles"),
     "l2_uvp_interaction": ("L2-UVP of the interaction (%), median cell and quartiles", "quartiles"),
+    "l2_uvp_drift": (
+        "L2-UVP of the drift, both together (%), median cell and quartiles",
+        "quartiles",
+    ),
     "beta_hat": ("Learned beta (length² / time), mean and deviation of single fits", "mean"),
     "w1_ratio": ("One-step EMD over that of the oracle, median cell and quartiles", "quartiles"),
 }

@@ -15,6 +15,7 @@ MODES = {
     "bw2_uvp": "one_step",
     "l2_uvp": "fit",
     "l2_uvp_interaction": "fit",
+    "l2_uvp_drift": "fit",
     "beta": "fit",
     "beta_free": "fit",
     "beta_deviation": "fit",

@@ -14,11 +14,12 @@ COLUMNS = "potential interaction beta method seed metric value status".split()
 METRICS = {
     "l2_uvp_potential": "l2_uvp",
     "l2_uvp_interaction": "l2_uvp_interaction",
+    "l2_uvp_drift": "l2_uvp_drift",
     "beta_hat": "beta",
     "w1": "w1",
 }
 # What single fits are summarised by; w1_ratio is w1 over w1_oracle of the same seed.
-SUMMARISED = ("l2_uvp_potential", "l2_uvp_interaction", "beta_hat", "w1_ratio")
+SUMMARISED = ("l2_uvp_potential", "l2_uvp_interaction", "l2_uvp_drift", "beta_hat", "w1_ratio")
 _FIT = COLUMNS[:5]
 
 
@@ -31,7 +32,7 @@ def of_grid(
 ) -> pd.DataFrame:
     """One number per row, the mean over the times of a seed, or the cause why there is none.
 
-    l2_uvp_potential and l2_uvp_interaction are the errors of grad V and grad W * rho in %,
+    l2_uvp_potential, l2_uvp_interaction and l2_uvp_drift are the errors of grad V, grad W * rho and their sum in %,
     beta_hat the learned diffusivity, w1 the one-step EMD of the scheme that a method was learned
     with, and w1_oracle that of the true energy for the same seed. A reference has the rows that
     were measured.
