@@ -40,6 +40,38 @@ def euler_step(energy: Energy, key: Array | None, cloud: Array, t: Array, tau: A
     return cloud + tau * drifts(energy, cloud, t) + _noise(energy, key, cloud, tau)
 
 
+@jax.custom_batching.custom_vmap
+def absolute_solve(matrix: Array, vector: Array, floor: Array) -> Array:
+    """|A|^{-1} b for symmetric A (d, d) and b (d,), with the eigenvalues of A by absolute value and at least ``floor`` ()."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return vectors @ ((vectors.T @ vector) / jnp.maximum(jnp.abs(values), floor))
+
+
+@absolute_solve.def_vmap
+def _absolute_solves(size: int, batched: list[bool], *arguments: Array) -> tuple[Array, bool]:
+    # Where no eigenvalue is below the floor, A is its own absolute value. Its Cholesky factor takes a tenth of the time of
+    # its eigenvectors in 50 dimensions, and that of A - floor is not finite where there is such an eigenvalue.
+    matrix, vector, floor = (
+        value if given else jnp.broadcast_to(value, (size, *value.shape))
+        for value, given in zip(arguments, batched, strict=True)
+    )
+    solved = jax.lax.cond(
+        jax.vmap(_above)(matrix, floor).all(),
+        lambda: jax.vmap(_positive_solve)(matrix, vector),
+        lambda: jax.vmap(absolute_solve.fun)(matrix, vector, floor),
+    )
+    return solved, True
+
+
+def _above(matrix, floor):
+    shifted = matrix - floor * jnp.eye(len(matrix), dtype=matrix.dtype)
+    return jnp.isfinite(jnp.linalg.cholesky(shifted)).all()
+
+
+def _positive_solve(matrix, vector):
+    return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(matrix), True), vector)
+
+
 def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) -> Array:
     """A local minimiser y of V(y) + |y - x|^2 / (2 tau), reached downhill from x: y = x - tau grad V(y).
 
@@ -62,10 +94,8 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
     def newton(state):
         y, here, count, _ = state
         hessian, gradient = jax.jacfwd(slope, has_aux=True)(y)
-        values, vectors = jnp.linalg.eigh(hessian)
         # Below a tenth of the proximal curvature 1/tau the quadratic model says too little to follow.
-        values = jnp.maximum(jnp.abs(values), 0.1 / tau)
-        direction = -vectors @ ((vectors.T @ gradient) / values)
+        direction = -absolute_solve(hessian, gradient, 0.1 / tau)
         lengths = 0.25 ** jnp.arange(_LENGTHS, dtype=y.dtype)  # (h,)
         candidates = y[None, :] + lengths[:, None] * direction[None, :]  # (h, d)
         heights = jax.vmap(objective)(candidates)
