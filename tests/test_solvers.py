@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,22 +133,27 @@ def test_the_proximal_point_of_a_double_well_ends_in_a_valley(tau):
     np.testing.assert_array_equal(np.sign(end), np.sign(start))
 
 
-@pytest.mark.parametrize("lowest", [2.0, 0.3, -1.5])
-def test_an_absolute_value_solves_alike_alone_and_among_others(lowest):
+@pytest.mark.parametrize("d", [3, 12])
+@pytest.mark.parametrize("lowest", [2.0, 0.3, -1.5, np.nan])
+def test_an_absolute_value_solves_alike_alone_and_among_others(lowest, d):
     """Of five matrices one has ``lowest`` among its eigenvalues, all others lie above the floor, 0.5."""
     rng, floor = np.random.default_rng(3), 0.5
-    values = rng.uniform(1, 3, size=(5, 4))
+    values = rng.uniform(1, 3, size=(5, d))
     values[2, 1] = lowest
-    turns = np.linalg.qr(rng.normal(size=(5, 4, 4)))[0]
+    turns = np.linalg.qr(rng.normal(size=(5, d, d)))[0]
     matrices = turns * values[:, None] @ turns.transpose(0, 2, 1)
-    vectors = rng.normal(size=(5, 4))
+    vectors = rng.normal(size=(5, d))
     sizes = np.maximum(np.abs(values), floor)
     expected = (turns / sizes[:, None] @ turns.transpose(0, 2, 1) @ vectors[:, :, None])[..., 0]
-    arguments = [jnp.asarray(a, jnp.float32) for a in (matrices, vectors, floor)]
-    among = jax.vmap(solvers.absolute_solve, in_axes=(0, 0, None))(*arguments)
-    np.testing.assert_allclose(among, expected, rtol=1e-4, atol=1e-5)
-    alone = solvers.absolute_solve(arguments[0][2], arguments[1][2], arguments[2])
-    np.testing.assert_allclose(alone, expected[2], rtol=1e-4, atol=1e-5)
+    matrices, vectors = (jnp.asarray(a, jnp.float32) for a in (matrices, vectors))
+    agrees = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    solve, floors = solvers.absolute_solve, jnp.full(5, floor)
+    agrees(jax.vmap(solve, in_axes=(0, 0, None))(matrices, vectors, floor), expected)
+    agrees(jax.vmap(solve)(matrices, vectors, floors), expected)
+    agrees(jax.vmap(jax.vmap(solve))(matrices[None], vectors[None], floors[None])[0], expected)
+    agrees(solve(matrices[2], vectors[2], floors[2]), expected[2])
+    same = jax.vmap(solve, in_axes=(None, 0, 0))(matrices[2], vectors, floors)
+    agrees(same[2], expected[2])
 
 
 def test_a_start_that_is_not_finite_stays_so_and_ends():

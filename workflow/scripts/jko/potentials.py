@@ -109,7 +109,7 @@ def friedman(v: Array) -> Array:
     """(10 sin(2 pi a b) + 20 (2 a sin(b) - 1/2)^2 + 10 (2 a cos(b) - 1)^2 + b sin(2 a) / 10) / 100.
 
     Here a = z_1 - 7 and b = z_2 - 7 (jkonet_star eq. 33), d >= 2. On [-4, 4]^2 the sine of a b has a hundred
-    periods, more than a thousand particles show: the rest of V alone has 0.020 % of L2-UVP with tau = 0.01.
+    periods; the rest of V alone has 0.020 % of L2-UVP in two dimensions with tau = 0.01.
     """
     z1, z2 = _halves(v)
     a, b = z1 - 7, z2 - 7

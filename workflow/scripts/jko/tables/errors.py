@@ -98,7 +98,7 @@ def of_datasets(
     """Several metrics on several datasets.
 
     w1 of one-step predictions and its excess over the oracle are in units of x, bw2_uvp
-    of one-step predictions, l2_uvp and l2_uvp_interaction of the energies in %, beta in the units
+    of one-step predictions, l2_uvp, l2_uvp_interaction and l2_uvp_drift of the energies in %, beta in the units
     of a diffusivity; what a posterior says (:mod:`jko.uncertainty`) in the same units, coverages as shares. A metric has rows for the (method, scheme) pairs that were measured,
     and for every method under its own scheme.
 
