@@ -183,6 +183,19 @@ def test_a_metric_that_was_not_measured_is_named_with_its_dataset():
         errors.of_datasets(landscape_metrics(), FLOWERS, ["l2_uvp_interaction"], METHODS, [])
 
 
+def test_what_a_posterior_says_has_rows_of_the_methods_that_have_one():
+    rows = [
+        row("flowers_paired", "mlp", seed, "implicit", "misfit", np.nan, value, why, mode="fit")
+        for seed, value, why in ((0, 1.1, ""), (1, np.nan, "not solved"))
+    ]
+    metrics = pd.concat([landscape_metrics(), pd.DataFrame(rows)])
+    table = errors.of_datasets(metrics, FLOWERS, ["misfit", "w1"], METHODS, [])
+    misfit = tables.select(table, metric="misfit")
+    assert misfit["method"].tolist() == ["mlp"]
+    assert (misfit["n_failed"].item(), misfit["reason"].item()) == (1, "seed 1: not solved")
+    assert set(tables.select(table, metric="w1")["method"]) == set(METHODS)
+
+
 def test_the_columns_of_a_dataset_stand_first_and_its_rows_in_the_order_of_the_metrics():
     keys = {"flowers_paired": {"landscape": "flowers", "dimension": 2}}
     table = errors.of_datasets(landscape_metrics(), keys, ["w1"], {}, ["oracle"])

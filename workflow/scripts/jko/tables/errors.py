@@ -25,6 +25,10 @@ MODES = {
     "misfit": "fit",
     "evidence": "fit",
 }
+# What a method has that knows how sure it is (:mod:`jko.uncertainty`), and no other.
+OF_A_POSTERIOR = {
+    "beta_free", "beta_deviation", "beta_coverage", "l2_uvp_expected", "gradient_coverage", "misfit", "evidence"
+}  # fmt: skip
 
 
 def per_seed(
@@ -37,8 +41,8 @@ def per_seed(
     """{(method, scheme): (one number per seed, reasons)} of one metric on one dataset.
 
     The number is the mean over times; it is NaN, with a reason, where any time has none.
-    Methods are all there, references where they were measured; none at all where
-    the metric was not measured.
+    Methods are all there, but those without a posterior for what one says; references where they were measured; none at all
+    where the metric was not measured.
     """
     mode = MODES[metric]
     rows = select(metrics, dataset=dataset, mode=mode, metric=metric)
@@ -52,7 +56,10 @@ def per_seed(
         own = {name: settings.get("scheme") for name, settings in methods.items()}
         rows = rows.assign(scheme=rows["method"].map(own).fillna(rows["scheme"]))
     seeds, times = sorted(rows["seed"].unique()), sorted(rows["time"].unique())
-    measured = [name for name in references if (rows["method"] == name).any()]
+    present = set(rows["method"])
+    measured = [name for name in references if name in present]
+    if metric in OF_A_POSTERIOR:
+        methods = {name: settings for name, settings in methods.items() if name in present}
     found = {}
     for method, scheme in order(rows, methods, measured):
         values, reasons = by_seed(select(rows, method=method, scheme=scheme), seeds, times)
