@@ -89,8 +89,12 @@ def symmetric_kl(x: np.ndarray, y: np.ndarray, neighbours: int = 5) -> float:
     return divergence(x, tree_x, tree_y) + divergence(y, tree_y, tree_x)
 
 
-def _uvp(gap: float, cloud: np.ndarray, tau: float) -> float:
-    """100 tau^2 gap / Var(cloud), in %, of a mean squared difference of gradients; NaN if the cloud does not vary."""
+def uvp(gap: float, cloud: np.ndarray, tau: float) -> float:
+    """100 tau^2 gap / Var, in %, of a mean squared difference of gradients; NaN if the cloud does not vary.
+
+    Args:
+        gap: in (energy / length)^2. cloud: (n, d) whose variance Var is the trace of its covariance. tau: length of the step.
+    """
     variance = float(np.trace(_covariance(cloud)))
     return 100 * tau**2 * gap / variance if variance > 0 else float("nan")
 
@@ -116,7 +120,7 @@ def l2_uvp(
     NaN if the cloud does not vary.
     """
     gap = float(_gradient_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t)))
-    return _uvp(gap, cloud, tau)
+    return uvp(gap, cloud, tau)
 
 
 @jax.jit
@@ -130,7 +134,7 @@ def l2_uvp_interaction(
 ) -> float:
     """As :func:`l2_uvp`, for grad W * rho_{k+1}, which is all that a population feels of W."""
     gap = float(_interaction_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32)))
-    return _uvp(gap, cloud, tau)
+    return uvp(gap, cloud, tau)
 
 
 @jax.jit
@@ -149,7 +153,7 @@ def l2_uvp_drift(
     if energy.interaction is None and truth.interaction is None:
         return l2_uvp(energy, truth, cloud, next_cloud, t, tau)
     gap = float(_drift_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t)))
-    return _uvp(gap, cloud, tau)
+    return uvp(gap, cloud, tau)
 
 
 @jax.jit
@@ -174,4 +178,4 @@ def implicit_l2_uvp(truth: Energy, cloud: np.ndarray, t: float, tau: float) -> f
     NaN if the cloud does not vary.
     """
     gap = float(_implicit_gap(truth, *(jnp.asarray(a, jnp.float32) for a in (cloud, t, tau))))
-    return _uvp(gap, cloud, tau)
+    return uvp(gap, cloud, tau)

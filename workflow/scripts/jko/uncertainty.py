@@ -20,6 +20,7 @@ from jax.scipy.stats import norm
 from jax.tree_util import Partial
 
 from jko.energies import Energy
+from jko.metrics import uvp
 
 # Nominal share of the intervals that hold the truth.
 LEVEL = 0.9
@@ -83,9 +84,8 @@ def expected_l2_uvp(
 
     NaN if the cloud does not vary.
     """
-    variance = float(np.sum(np.var(cloud, axis=0, ddof=1)))
     spread = float(_mean_trace(covariance, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t)))
-    return 100 * tau**2 * spread / variance if variance > 0 else float("nan")
+    return uvp(spread, cloud, tau)
 
 
 def slopes(energy: Energy, points: np.ndarray, t: float) -> np.ndarray:
