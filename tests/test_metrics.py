@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -146,9 +145,10 @@ def test_the_error_of_an_interaction_is_that_of_its_mean_force():
     cloud, next_cloud, tau = CLOUD, CLOUD[:20] + 5, 0.3
     variance = np.trace(np.cov(cloud, rowvar=False))
     spread = np.mean(np.sum((next_cloud - next_cloud.mean(axis=0)) ** 2, axis=1))
-    found = metrics.l2_uvp_interaction(learned, truth, cloud, next_cloud, 0.0, tau)
+    place = cloud, next_cloud, 0.0, tau
+    found = metrics.l2_uvps(learned, truth, *place)["l2_uvp_interaction"]
     np.testing.assert_allclose(found, 100 * tau**2 * 0.25 * spread / variance, rtol=1e-4)
-    none = metrics.l2_uvp_interaction(zero_energy(), truth, cloud, next_cloud, 0.0, tau)
+    none = metrics.l2_uvps(zero_energy(), truth, *place)["l2_uvp_interaction"]
     np.testing.assert_allclose(none, 4 * found, rtol=1e-4)
 
 
@@ -166,7 +166,9 @@ def test_the_error_of_the_drift_is_zero_where_the_errors_of_its_terms_cancel():
     def of(v, w):
         return Energy(static(Partial(around, v)), Partial(pull, w))
 
-    error = partial(metrics.l2_uvp_drift, cloud=cloud, next_cloud=cloud, t=0.0, tau=tau)
+    def error(energy, truth):
+        return metrics.l2_uvps(energy, truth, cloud, cloud, 0.0, tau)["l2_uvp_drift"]
+
     whole = error(of(1.0, 0.0), zero_energy())
     assert error(of(3.0, -1.0), of(0.5, 1.5)) < 1e-9 * whole
     np.testing.assert_allclose(error(of(1.0, 1.0), zero_energy()), 4 * whole, rtol=1e-4)

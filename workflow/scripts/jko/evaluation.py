@@ -20,9 +20,7 @@ from jko.energies import Energy, static, zero_energy
 from jko.metrics import (
     bw2_uvp,
     implicit_l2_uvp,
-    l2_uvp,
-    l2_uvp_drift,
-    l2_uvp_interaction,
+    l2_uvps,
     symmetric_kl,
     w1,
 )
@@ -284,29 +282,21 @@ def _even(kernel: Callable[[Array], Array], z: Array) -> Array:
 
 
 def _gradient_numbers(
-    snapshots: Snapshots,
-    s: int,
-    method: str,
-    scheme: str,
-    energy: Energy | None,
-    reason: str,
-    *,
-    of_drift: bool = True,
+    snapshots: Snapshots, s: int, method: str, scheme: str, energy: Energy | None, reason: str
 ) -> Iterator[Number]:
-    """L2-UVP of each interval, of V, of a true W and, if asked for, of the drift; without an energy, NaN and the reason."""
+    """L2-UVP of each interval, of V, of a true W and of the drift; without an energy, NaN and the reason."""
     truth = true_energy(snapshots.truth)
-    errors = {"l2_uvp": l2_uvp}
+    metrics = ["l2_uvp", "l2_uvp_drift"]
     if truth.interaction is not None:
-        errors["l2_uvp_interaction"] = l2_uvp_interaction
-    if of_drift:
-        errors["l2_uvp_drift"] = l2_uvp_drift
+        metrics.append("l2_uvp_interaction")
     for k, tau in enumerate(snapshots.tau):
         here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
         t = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1]
-        for metric, error in errors.items():
-            value = float("nan") if energy is None else error(energy, truth, here, there, t, tau)
-            why = reason if energy is None else ""
-            yield _gradient_number(snapshots, s, method, scheme, metric, k, value, why)
+        values, why = dict.fromkeys(metrics, float("nan")), reason
+        if energy is not None:
+            values, why = l2_uvps(energy, truth, here, there, t, tau), ""
+        for metric in metrics:
+            yield _gradient_number(snapshots, s, method, scheme, metric, k, values[metric], why)
 
 
 def _implicit_oracle(snapshots: Snapshots, s: int) -> Iterator[Number]:
@@ -348,12 +338,14 @@ def trace(
     Returns:
         Columns seed, epoch, metric, value, reason; no rows where the true energy is not known.
     """
-    rows = []
-    for epoch, energies in sorted(kept.items()) if snapshots.truth is not None else ():
+    rows, truth = [], snapshots.truth
+    for epoch, energies in sorted(kept.items()) if truth is not None else ():
         for s, (energy, reason) in enumerate(zip(energies, status, strict=True)):
-            # Where V alone is true, the drift under a learned W would take particles squared at every epoch.
-            found = _gradient_numbers(snapshots, s, "", scheme, energy, reason, of_drift=False)
-            numbers = list(found)
+            if energy is not None and truth.interaction is None:
+                # The force of a learned W alone would take particles squared at every epoch.
+                energy = energy._replace(interaction=None)
+            found = _gradient_numbers(snapshots, s, "", scheme, energy, reason)
+            numbers = [number for number in found if number.metric != "l2_uvp_drift"]
             for metric in dict.fromkeys(number.metric for number in numbers):
                 of_metric = [number for number in numbers if number.metric == metric]
                 value = float(np.mean([number.value for number in of_metric]))

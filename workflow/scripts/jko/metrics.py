@@ -102,10 +102,9 @@ def uvp(gap: float, cloud: np.ndarray, tau: float) -> float:
 @jax.jit
 def _gradient_gap(energy: Energy, truth: Energy, cloud: Array, t: Array) -> Array:
     def gap(x):
-        difference = jax.grad(energy.potential)(x, t) - jax.grad(truth.potential)(x, t)
-        return jnp.sum(difference**2)
+        return jax.grad(energy.potential)(x, t) - jax.grad(truth.potential)(x, t)
 
-    return jnp.mean(jax.vmap(gap)(cloud))
+    return jax.vmap(gap)(cloud)
 
 
 def l2_uvp(
@@ -119,41 +118,40 @@ def l2_uvp(
 
     NaN if the cloud does not vary.
     """
-    gap = float(_gradient_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t)))
-    return uvp(gap, cloud, tau)
+    gap = _gradient_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t))
+    return uvp(_mean_square(gap), cloud, tau)
 
 
 @jax.jit
 def _interaction_gap(energy: Energy, truth: Energy, cloud: Array) -> Array:
     found, true = (drifts(interaction_alone(one), cloud, jnp.zeros(())) for one in (energy, truth))
-    return jnp.mean(jnp.sum((found - true) ** 2, axis=1))
+    return true - found
 
 
-def l2_uvp_interaction(
+def l2_uvps(
     energy: Energy, truth: Energy, cloud: np.ndarray, next_cloud: np.ndarray, t: float, tau: float
-) -> float:
-    """As :func:`l2_uvp`, for grad W * rho_{k+1}, which is all that a population feels of W."""
-    gap = float(_interaction_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32)))
-    return uvp(gap, cloud, tau)
+) -> dict[str, float]:
+    """As :func:`l2_uvp`, of grad V and, by their names, of two others.
 
-
-@jax.jit
-def _drift_gap(energy: Energy, truth: Energy, cloud: Array, t: Array) -> Array:
-    found, true = (drifts(one, cloud, t) for one in (energy, truth))
-    return jnp.mean(jnp.sum((found - true) ** 2, axis=1))
-
-
-def l2_uvp_drift(
-    energy: Energy, truth: Energy, cloud: np.ndarray, next_cloud: np.ndarray, t: float, tau: float
-) -> float:
-    """As :func:`l2_uvp`, for grad V + grad W * rho_{k+1}, the sum by which V and W move a population.
-
-    It is small where the errors of V and W cancel, which one population alone does not tell apart.
+    l2_uvp_interaction: of grad W * rho_{k+1}, which is all that a population feels of W. l2_uvp_drift: of grad V
+    + grad W * rho_{k+1}, the sum by which V and W move a population; it is small where their errors cancel, which
+    one population alone does not tell apart.
     """
-    if energy.interaction is None and truth.interaction is None:
-        return l2_uvp(energy, truth, cloud, next_cloud, t, tau)
-    gap = float(_drift_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t)))
-    return uvp(gap, cloud, tau)
+    points = jnp.asarray(next_cloud, jnp.float32)
+    of_potential = np.asarray(_gradient_gap(energy, truth, points, jnp.float32(t)))
+    of_interaction = np.zeros_like(of_potential)
+    if not (energy.interaction is None and truth.interaction is None):
+        of_interaction = np.asarray(_interaction_gap(energy, truth, points))
+    gaps = {
+        "l2_uvp": of_potential,
+        "l2_uvp_interaction": of_interaction,
+        "l2_uvp_drift": of_potential + of_interaction,
+    }
+    return {name: uvp(_mean_square(gap), cloud, tau) for name, gap in gaps.items()}
+
+
+def _mean_square(gap: Array) -> float:
+    return float(np.mean(np.sum(np.square(np.asarray(gap, np.float64)), axis=1)))
 
 
 @jax.jit
