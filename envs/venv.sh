@@ -50,7 +50,8 @@ _jko_install() {
     if uv --version >/dev/null 2>&1; then
         rm -rf .venv
         uv venv --quiet --python "$2" .venv &&
-            uv pip sync --quiet --require-hashes --python .venv/bin/python "$1" && return 0
+            uv pip sync --quiet --require-hashes --compile-bytecode \
+                --python .venv/bin/python "$1" && return 0
         _jko_say "uv could not make .venv (its reason is above); now with pip"
     fi
     rm -rf .venv
