@@ -45,6 +45,7 @@ ORDER = (
     "features",
     "quadratics",
     "evidence",
+    "slopes",
     "heat",
     "pulls",
     "weak",

@@ -24,7 +24,7 @@ def basis():
 def population(n=80, seed=0):
     rng = np.random.default_rng(seed)
     clouds = [rng.normal(size=(n + 5 * k, 2)) for k in range(3)]
-    fields = [heat.gradients(basis(), cloud) for cloud in clouds]
+    fields = [heat.slopes(basis(), cloud) for cloud in clouds]
     return weak.Population(clouds, TAU, fields, entropy=False)
 
 

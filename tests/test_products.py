@@ -9,6 +9,7 @@ import pytest
 
 from jko import heat, products, weak
 from jko.features import monomials
+from jko.slopes import gradients, of_all
 
 TAU = np.array([0.7, 1.3])
 D, DEGREE = 3, 4
@@ -24,7 +25,8 @@ def moving(snapshots, tau=TAU, forward=1.0):
     still = [np.zeros((len(cloud), cloud.shape[1], 2)) for cloud in snapshots]
     for field, cloud in zip(still, snapshots, strict=True):
         field[:, 0, 0], field[:, 1, 1] = 1.0, 2 * cloud[:, 1]
-    return weak.Population(snapshots, tau, still, False, forward=forward), np.array([0.2, -0.1])
+    fields = [of_all(field) for field in still]
+    return weak.Population(snapshots, tau, fields, False, forward=forward), np.array([0.2, -0.1])
 
 
 def basis(rows, d=D):
@@ -49,7 +51,7 @@ def test_the_statistic_is_the_gain_of_generalised_least_squares(beta, forward, b
     population, coefficients = moving(clouds(), forward=forward)
     rows = products.products(D, DEGREE)
     found = products.statistics(population, coefficients, beta, rows)
-    pairs = list(zip(population.clouds, population.fields, strict=True))
+    pairs = list(zip(population.clouds, map(gradients, population.fields), strict=True))
     started = [x - forward * TAU[k] * f @ coefficients for k, (x, f) in enumerate(pairs[:2])]
     ended = [x + (1 - forward) * TAU[k] * f @ coefficients for k, (x, f) in enumerate(pairs[1:])]
     for row, value in zip(rows, found, strict=True):
@@ -113,11 +115,11 @@ def test_the_products_that_move_particles_are_found_and_hardly_others():
             for _ in range(k):
                 cloud = cloud - 0.05 * np.asarray(gradient(jnp.asarray(cloud)))
             snapshots.append(cloud)
-        still = weak.Population(snapshots, tau, [np.zeros((3000, d, 1))] * 4, False)
+        still = weak.Population(snapshots, tau, [of_all(np.zeros((3000, d, 1)))] * 4, False)
         found = products.wanted(still, np.zeros(1), 0.0, rows, len(rows), 1.0)
         assert {tuple(row) for row in found[:2]} == {(0, 1, 2, 1), (2, 3, 1, 1)}
         fields = [np.asarray(gradient(jnp.asarray(cloud)))[:, :, None] for cloud in snapshots[:-1]]
-        known = still._replace(fields=fields)
+        known = still._replace(fields=[of_all(field) for field in fields])
         others += len(products.wanted(known, np.ones(1), 0.0, rows, len(rows), 1.0))
         # None is sure beside a large misfit.
         assert len(products.wanted(still, np.zeros(1), 0.0, rows, len(rows), 1e4)) == 0

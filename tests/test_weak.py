@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 
-from jko import heat, pulls, weak
+from jko import heat, pulls, slopes, weak
 from jko.features import monomials
 
 TAU = np.array([0.7, 1.3])
@@ -23,7 +23,7 @@ def clouds(n=60, seed=0):
 
 
 def population(snapshots, entropy=True, forward=1.0):
-    fields = [heat.gradients(basis(0.5), cloud) for cloud in snapshots]
+    fields = [heat.slopes(basis(0.5), cloud) for cloud in snapshots]
     return weak.Population(snapshots, TAU, fields, entropy, forward=forward)
 
 
@@ -31,7 +31,8 @@ def residuals(people, tests, coefficients):
     """mean phi(x + (1 - forward) tau G x) - mean phi_s(x - forward tau G x), interval by interval: (K-1, m)."""
     found = []
     for k, tau in enumerate(people.tau):
-        step = [field @ coefficients[: field.shape[2]] for field in people.fields[k : k + 2]]
+        fields = [slopes.gradients(field) for field in people.fields[k : k + 2]]
+        step = [field @ coefficients[: field.shape[2]] for field in fields]
         start = people.clouds[k] - people.forward * tau * step[0]
         end = people.clouds[k + 1] + (1 - people.forward) * tau * step[1]
         s = tau * coefficients[-1] if people.entropy else 0.0
@@ -68,7 +69,9 @@ def test_the_noise_of_a_moved_population_is_that_of_its_residuals(forward):
         snapshots = [
             rng.normal(size=(200, 2)) * np.sqrt(1 + 2 * s * k) + [k, 0.0] for k in range(3)
         ]
-        return weak.Population(snapshots, np.ones(2), [field] * 3, True, forward=forward)
+        return weak.Population(
+            snapshots, np.ones(2), [slopes.of_all(field)] * 3, True, forward=forward
+        )
 
     drawn = np.stack([residuals(draw(), small, coefficients).ravel() for _ in range(2000)])
     observed = np.cov(drawn.T)
@@ -112,7 +115,7 @@ def test_normal_equations_are_those_of_a_jacobian_by_differences(forward):
     people = population(clouds(), forward=forward)
     white = weak.noise(people, basis(), at_rest())
     rng = np.random.default_rng(3)
-    here = 0.05 * rng.normal(size=people.fields[0].shape[2] + 1)
+    here = 0.05 * rng.normal(size=slopes.count(people.fields[0]) + 1)
 
     def residual(coefficients):
         return residuals(people, basis(), coefficients).ravel()
@@ -133,13 +136,13 @@ def test_what_samples_see_of_themselves_is_the_sum_over_particles(forward):
     """What every particle puts into X and into r, moved and smoothed, and what is left of X^T S^-1 r."""
     snapshots = clouds(n=40)
     people = population(snapshots, forward=forward)
-    m, p = len(basis()["monomials"]) + 3, people.fields[0].shape[2]
+    m, p = len(basis()["monomials"]) + 3, slopes.count(people.fields[0])
     here = 0.05 * np.random.default_rng(3).normal(size=p + 1)
     here[p] = 0.04
     white = weak.noise(people, basis(), here)
     own, x = np.zeros(p + 1), np.zeros((2 * m, p + 1))
     for j, cloud in enumerate(snapshots):
-        n, field = len(cloud), people.fields[j]
+        n, field = len(cloud), slopes.gradients(people.fields[j])
         # Of each particle, in both residuals that it is in.
         into_x, into_r = np.zeros((n, 2 * m, p + 1)), np.zeros((n, 2 * m))
         if j < 2:
@@ -178,11 +181,11 @@ def test_a_particle_is_seen_as_itself_and_as_a_partner():
     snapshots = clouds(n=12)
     q, m = 5, len(basis()["monomials"]) + 3
 
-    def slopes(cloud, tau):
+    def mean_slopes(cloud, tau):
         fields, slope = pulls.mean_gradients(KERNEL, cloud), heat.gradients(basis(), cloud)
         return -tau * np.einsum("idm,idq->mq", slope, fields) / len(cloud)
 
-    fields = [pulls.mean_gradients(KERNEL, cloud) for cloud in snapshots[:-1]]
+    fields = [slopes.of_all(pulls.mean_gradients(KERNEL, cloud)) for cloud in snapshots[:-1]]
     people = weak.Population(snapshots, TAU, fields, False, KERNEL)
     # A covariance of many more particles has an inverse.
     many = clouds(n=300, seed=4)
@@ -192,7 +195,9 @@ def test_a_particle_is_seen_as_itself_and_as_a_partner():
         cloud, n, phi = snapshots[k], len(snapshots[k]), heat.values(basis(), snapshots[k])
         phi = phi - phi.mean(axis=0)
         for i in range(n):
-            share = n * slopes(cloud, tau) - (n - 2) * slopes(np.delete(cloud, i, axis=0), tau)
+            share = n * mean_slopes(cloud, tau) - (n - 2) * mean_slopes(
+                np.delete(cloud, i, axis=0), tau
+            )
             effect = np.zeros(2 * m)
             effect[k * m : (k + 1) * m] = -phi[i]
             if k:

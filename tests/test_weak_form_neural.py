@@ -10,6 +10,7 @@ import pytest
 from jko import neural, simulation, weak
 from jko.batches import Clouds
 from jko.methods import Problem, weak_form_neural
+from jko.slopes import of_all
 
 SETTINGS = {
     "kind": "weak_form_neural",
@@ -77,6 +78,7 @@ def test_the_residuals_are_those_of_the_weak_form(time_varying):
         for c, t in zip(clouds[:-1], known.time, strict=True)
     ]
     clouds = [np.asarray(c, np.float64) for c in clouds]
+    fields = [of_all(field) for field in fields]
     people = weak.Population(clouds, np.asarray(known.h, np.float64), fields, False)
     tests = jax.tree.map(np.asarray, known.tests)
     tests |= {name: np.asarray(tests[name], np.float64) for name in ("centers", "sigma")}

@@ -18,6 +18,9 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from jko.slopes import Slopes
+from jko.slopes import gradients as dense
+
 # Where a step throws particles far away, who asks looks whether the answer is finite.
 _quiet = np.errstate(over="ignore", invalid="ignore")
 
@@ -43,17 +46,26 @@ def values(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
 
 
 @_quiet
-def gradients(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
-    """grad phi_s at the particles of a cloud (n, d): (n, d, m)."""
-    (n, d), p = cloud.shape, len(basis["monomials"])
-    found = np.zeros((n, d, p + len(basis["centers"])))
+def slopes(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> Slopes:
+    """grad phi_s at the particles of a cloud (n, d), of m functions."""
+    d, p, c = cloud.shape[1], len(basis["monomials"]), len(basis["centers"])
+    columns, values = [[] for _ in range(d)], [[] for _ in range(d)]
     for held, along, slope in _derivatives(basis["monomials"], cloud, s, order=1):
-        found[:, along, held] = slope.T
+        for i in np.unique(along):
+            columns[i].append(held[along == i])
+            values[i].append(slope[along == i].T)
     bumps, width, _ = _bumps(basis, cloud, s)
     bumps *= -2 / width
     for i in range(d):
-        found[:, i, p:] = (cloud[:, i, None] - basis["centers"][None, :, i]) * bumps
-    return found
+        columns[i].append(np.arange(p, p + c))
+        values[i].append((cloud[:, i, None] - basis["centers"][None, :, i]) * bumps)
+    values = [np.concatenate(value, axis=1) for value in values]
+    return Slopes([np.concatenate(column) for column in columns], values, p + c)
+
+
+def gradients(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
+    """grad phi_s at the particles of a cloud (n, d): (n, d, m)."""
+    return dense(slopes(basis, cloud, s))
 
 
 @_quiet

@@ -23,6 +23,7 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import brentq
 
 from jko import weak
+from jko.slopes import inner_products
 
 # Between which log delta^2 is looked for, delta in widths of the population for each mean interval.
 _SQUARES = -40.0, 20.0
@@ -33,8 +34,8 @@ def covariance(population: weak.Population, tests: Mapping) -> np.ndarray:
     m, intervals = len(tests["monomials"]) + len(tests["centers"]), len(population.tau)
     found = np.zeros((intervals, m, intervals, m))
     for k, (tau, cloud) in enumerate(zip(population.tau, population.clouds[1:], strict=True)):
-        parts = (slope.reshape(-1, m) for _, slope in weak.slopes(tests, cloud, 0.0))
-        found[k, :, k] = tau**2 / len(cloud) * sum(part.T @ part for part in parts)
+        parts = (inner_products(slope, slope) for _, slope in weak.slopes(tests, cloud, 0.0))
+        found[k, :, k] = tau**2 / len(cloud) * sum(parts)
     return found.reshape(intervals * m, intervals * m)
 
 

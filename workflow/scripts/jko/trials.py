@@ -11,11 +11,13 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import block_diag
 from sklearn.cluster import KMeans
 
 from jko import heat
 from jko.evidence import LOWEST
 from jko.features import degrees, gap
+from jko.slopes import Slopes, inner_products
 
 # Seeds the clusters apart from every other use of a dataset's seeds.
 _STREAM = 9
@@ -111,8 +113,9 @@ def orthonormal(basis: Mapping, clouds: list[np.ndarray]) -> np.ndarray:
         LinAlgError: the slopes of the monomials are no finite numbers at the particles.
     """
     p = len(basis["monomials"])
-    slopes = [heat.gradients(basis, cloud)[:, :, :p].reshape(-1, p) for cloud in clouds[:-1]]
-    gram = sum(part.T @ part for part in slopes) / sum(map(len, clouds[:-1]))
+    found = [heat.slopes(basis, cloud) for cloud in clouds[:-1]]
+    gram = sum(inner_products(slopes, slopes)[:p, :p] for slopes in found)
+    gram /= sum(map(len, clouds[:-1]))
     if not np.isfinite(gram).all():
         raise np.linalg.LinAlgError("the monomials have no finite slopes at the train particles")
     gram[np.diag_indices(p)] *= 1 + _NUGGET
@@ -121,14 +124,13 @@ def orthonormal(basis: Mapping, clouds: list[np.ndarray]) -> np.ndarray:
 
 def fields(
     basis: Mapping, change: np.ndarray, clouds: Sequence[np.ndarray], powers: np.ndarray
-) -> list[np.ndarray]:
+) -> list[Slopes]:
     """grad psi at the particles of every cloud (n, d), of monomials made orthonormal by ``change``, times each of the
-    ``powers`` (K, q) of its time, one after the other: (n, d, q p).
+    ``powers`` (K, q) of its time, one after the other: q p functions.
     """
-    p, found = len(change), []
-    for cloud, factors in zip(clouds, powers, strict=False):
-        slopes = heat.gradients(basis, cloud)
-        whole = slopes[:, :, :p].reshape(-1, p) @ change
-        slopes = np.concatenate([whole.reshape(*cloud.shape, p), slopes[:, :, p:]], axis=2)
-        found.append(np.concatenate([factor * slopes for factor in factors], axis=2))
-    return found
+    count = len(basis["centers"])
+    mix = block_diag(change, np.eye(count))
+    return [
+        heat.slopes(basis, cloud)._replace(mix=np.concatenate([t * mix for t in factors], axis=1))
+        for cloud, factors in zip(clouds, powers, strict=False)
+    ]

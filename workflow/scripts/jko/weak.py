@@ -66,6 +66,7 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from jko import heat, pulls
+from jko.slopes import Slopes, at, combined, count, gradients, inner_products, weighted
 
 # Share of a test function's variance that is added to it, so that bumps which overlap stay apart in float64.
 _NUGGET = 1e-6
@@ -81,7 +82,7 @@ class Population(NamedTuple):
 
     Attributes:
         clouds: K of (n_k, d). tau: (K-1,).
-        fields: (n_k, d, p) of each snapshot whose particles move, grad of the first variation at them for each coefficient.
+        fields: of each snapshot whose particles move, grad of the first variation at them for each of p coefficients.
         entropy: whether a last coefficient, beta, follows the p; coefficients are p or p + 1.
         kernel: of W, whose pulls (:mod:`jko.pulls`) are the last of the fields; None without an interaction.
         forward: above 0 and at most 1, the share of the drift that the snapshot before an interval takes.
@@ -89,7 +90,7 @@ class Population(NamedTuple):
 
     clouds: Sequence[np.ndarray]
     tau: np.ndarray
-    fields: Sequence[np.ndarray]
+    fields: Sequence[Slopes]
     entropy: bool
     kernel: Mapping | None = None
     forward: float = 1.0
@@ -206,7 +207,7 @@ def moved(population: Population, leg: Leg, coefficients: np.ndarray) -> np.ndar
     if leg.step == 0:
         return cloud
     field = population.fields[leg.snapshot]
-    return cloud - leg.step * (field @ coefficients[: field.shape[2]])
+    return cloud - leg.step * combined(field, coefficients[: count(field)])
 
 
 def bounded_beta(population: Population, tests: Mapping, coefficients: np.ndarray) -> float:
@@ -249,11 +250,10 @@ def own_score(
         if leg.step != 0:
             field = population.fields[leg.snapshot]
             for rows, slope in slopes(tests, there, leg.s):
-                pull = np.matmul(slope, seen[rows, :, None]).ravel()  # (rows d,)
-                share += leg.step * pull @ field[rows].reshape(len(pull), -1)
+                share += leg.step * weighted(at(field, rows), combined(slope, seen[rows]))
                 if population.kernel is not None:
                     as_partner = pulls.partner_score(
-                        population.kernel, cloud, cloud[rows], slope, seen
+                        population.kernel, cloud, cloud[rows], gradients(slope), seen
                     )
                     share[len(share) - len(as_partner) :] += leg.step * as_partner
         if population.entropy:
@@ -316,12 +316,11 @@ def normal_equations(
 def _mean_slopes(population, tests, leg, there):
     """What the residual loses with each coefficient, for a leg of sign 1: (m, p), or (m, p + 1) with beta."""
     n, m = len(there), len(tests["monomials"]) + len(tests["centers"])
-    total = np.zeros((m, population.fields[0].shape[2]))
+    total = np.zeros((m, count(population.fields[0])))
     if leg.step != 0:
         field = population.fields[leg.snapshot]
         for rows, slope in slopes(tests, there, leg.s):
-            by_place = slope.reshape(-1, m)
-            total += leg.step * by_place.T @ field[rows].reshape(len(by_place), -1)
+            total += leg.step * inner_products(slope, at(field, rows))
     if population.entropy:
         spread = _laplacians(tests, leg, there)
         total = np.column_stack([total, -np.sum(spread, axis=0)])
@@ -337,7 +336,8 @@ def _laplacians(tests, leg, there):
 
 def slopes(tests, cloud, s):
     """Rows of a cloud, some at a time, with the slopes of the test functions there."""
-    m = len(tests["monomials"]) + len(tests["centers"])
-    for rows in np.array_split(np.arange(len(cloud)), -(-cloud.size * m // _BLOCK)):
+    d = cloud.shape[1]
+    numbers = np.sum(tests["monomials"] < d) + d * len(tests["centers"])
+    for rows in np.array_split(np.arange(len(cloud)), -(-len(cloud) * numbers // _BLOCK)):
         rows = slice(rows[0], rows[-1] + 1)
-        yield rows, heat.gradients(tests, cloud[rows], s)
+        yield rows, heat.slopes(tests, cloud[rows], s)

@@ -44,7 +44,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from jko import model_error, products, pulls, trials, weak
+from jko import model_error, products, pulls, slopes, trials, weak
 from jko.evidence import Posterior
 from jko.features import degrees, gap, monomials
 from jko.gauss_newton import Climb, climb, free, misfit
@@ -315,7 +315,7 @@ def population_of(clouds, of_w, times, basis, change, settings) -> weak.Populati
     powers = np.polynomial.legendre.legvander(times, settings["time_degree"])  # (K, powers)
     fields = trials.fields(basis, change, moving(clouds, settings), powers)
     if of_w is not None:
-        fields = [np.concatenate(pair, axis=2) for pair in zip(fields, of_w, strict=True)]
+        fields = [slopes.joined(v, slopes.of_all(w)) for v, w in zip(fields, of_w, strict=True)]
     entropy, forward = "entropy" in settings["terms"], _FORWARD[settings["scheme"]]
     tau = np.diff(times) / np.mean(np.diff(times))
     return weak.Population(clouds, tau, fields, entropy, forward=forward)

@@ -35,6 +35,7 @@ from jko.batches import Clouds
 from jko.energies import Energy
 from jko.features import features, gap, monomials
 from jko.methods import Fit, Problem
+from jko.slopes import of_all
 from jko.training import adam, first_state, gradient_update, run, start_and_batch_keys
 
 
@@ -109,7 +110,7 @@ def known_of(
             "centers": points,
             "sigma": gap(points) * np.resize(settings["test_widths"], count),
         }
-        still = [np.zeros((*cloud.shape, 1)) for cloud in clouds]
+        still = [of_all(np.zeros((*cloud.shape, 1))) for cloud in clouds]
         white = weak.noise(weak.Population(clouds, snapshots.tau, still, False), tests, np.zeros(1))
         whiten = solve_triangular(white.factor, np.diag(1 / white.scale), lower=True)
         level = heat.values(tests, np.concatenate(clouds)).mean(axis=0)
