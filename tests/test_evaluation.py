@@ -278,6 +278,15 @@ def test_a_trace_has_the_mean_over_times_after_every_epoch_that_was_kept():
     assert evaluation.trace(DATA, kept, ["ok"], "implicit").empty
 
 
+def test_a_trace_leaves_out_a_learned_interaction_where_v_alone_is_true():
+    def forbidden(z):
+        raise AssertionError("its force takes particles squared")
+
+    truth = evaluation.true_energy(SIMULATED.truth)
+    learned = truth._replace(interaction=Partial(forbidden))
+    assert evaluation.trace(SIMULATED, {1: [learned]}, ["ok"], "explicit")["value"].item() == 0
+
+
 def test_beta_is_one_number_of_the_learned_energy_and_of_the_references():
     data = dataclasses.replace(SIMULATED, truth=Truth("oakley_ohagan", None, 0.3))
     learned = fit_table(data, zero_energy()._replace(beta=jnp.float32(0.25))).query(

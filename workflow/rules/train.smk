@@ -17,7 +17,7 @@ rule train:
         "../../envs/jko.yaml"
     threads: 1
     resources:
-        # The weak form in 50 dimensions takes more; its job is sent again where the profile has retries.
+        # A job that takes more is sent again where the profile has retries.
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=120,
     params:

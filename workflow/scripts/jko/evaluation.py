@@ -286,9 +286,8 @@ def _gradient_numbers(
 ) -> Iterator[Number]:
     """L2-UVP of each interval, of V, of a true W and of the drift; without an energy, NaN and the reason."""
     truth = true_energy(snapshots.truth)
-    metrics = ["l2_uvp", "l2_uvp_drift"]
-    if truth.interaction is not None:
-        metrics.append("l2_uvp_interaction")
+    of_w = ["l2_uvp_interaction"] if truth.interaction is not None else []
+    metrics = ["l2_uvp", *of_w, "l2_uvp_drift"]
     for k, tau in enumerate(snapshots.tau):
         here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
         t = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1]

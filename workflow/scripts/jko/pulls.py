@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from jko.slopes import Slopes, at, gradients
+
 # Most numbers of a block of pairs.
 _BLOCK = 2**21
 
@@ -47,17 +49,17 @@ def mean_gradients(kernel: Mapping, cloud: np.ndarray) -> np.ndarray:
 
 
 def partner_score(
-    kernel: Mapping, cloud: np.ndarray, points: np.ndarray, slope: np.ndarray, seen: np.ndarray
+    kernel: Mapping, cloud: np.ndarray, points: np.ndarray, slope: Slopes, seen: np.ndarray
 ) -> np.ndarray:
     """sum_j v_j . sum_i grad phi(x_i) . grad chi(x_i - x_j) / (n - 1) over x_j of a cloud (n, d) and points x_i (b, d): (q,).
 
     Args:
-        slope: (b, d, m) grad phi. seen: (n, m) v.
+        slope: grad phi of m functions at the points. seen: (n, m) v.
     """
     (n, d), bells = cloud.shape, np.zeros(len(kernel["ranges"]))
     cross = np.zeros((d, d))  # sum over pairs of g_i z_j, with g = v_j . grad phi(x_i)
     for rows in _blocks(len(points), n * d):
-        g = np.tensordot(slope[rows], seen, axes=(2, 1))  # (b, d, n)
+        g = np.tensordot(gradients(at(slope, rows)), seen, axes=(2, 1))  # (b, d, n)
         z = points[rows][:, :, None] - cloud.T[None]  # (b, d, n)
         cross += np.tensordot(g, z, axes=((0, 2), (0, 2)))
         along, square = np.sum(g * z, axis=1), np.sum(z * z, axis=1)  # (b, n)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import block_diag
 
 
 class Slopes(NamedTuple):
@@ -33,7 +34,7 @@ def of_all(gradients: np.ndarray) -> Slopes:
 
 
 def joined(first: Slopes, second: Slopes) -> Slopes:
-    """The functions of both, at the same points; those of the second are not mixed."""
+    """The functions of both, at the same points."""
     columns = [
         np.append(one, first.size + other)
         for one, other in zip(first.columns, second.columns, strict=True)
@@ -41,13 +42,8 @@ def joined(first: Slopes, second: Slopes) -> Slopes:
     values = [
         np.concatenate(pair, axis=1) for pair in zip(first.values, second.values, strict=True)
     ]
-    mix = None
-    if first.mix is not None:
-        corner = np.zeros((second.size, first.mix.shape[1]))
-        left = np.concatenate([first.mix, corner])
-        right = np.eye(first.size + second.size)[:, first.size :]
-        mix = np.concatenate([left, right], axis=1)
-    return Slopes(columns, values, first.size + second.size, mix)
+    mixes = [np.eye(one.size) if one.mix is None else one.mix for one in (first, second)]
+    return Slopes(columns, values, first.size + second.size, block_diag(*mixes))
 
 
 def count(slopes: Slopes) -> int:
@@ -65,7 +61,7 @@ def gradients(slopes: Slopes) -> np.ndarray:
     found = np.zeros((len(slopes.values[0]), len(slopes.values), slopes.size))
     for c, (columns, value) in enumerate(zip(slopes.columns, slopes.values, strict=True)):
         found[:, c, columns] = value
-    return found if slopes.mix is None else found @ slopes.mix
+    return mixed(slopes, found)
 
 
 def combined(slopes: Slopes, coefficients: np.ndarray) -> np.ndarray:
@@ -84,7 +80,7 @@ def weighted(slopes: Slopes, vectors: np.ndarray) -> np.ndarray:
     found = np.zeros(slopes.size)
     for vector, columns, value in zip(vectors.T, slopes.columns, slopes.values, strict=True):
         found[columns] += vector @ value
-    return found if slopes.mix is None else found @ slopes.mix
+    return mixed(slopes, found)
 
 
 def inner_products(left: Slopes, right: Slopes) -> np.ndarray:
@@ -93,6 +89,9 @@ def inner_products(left: Slopes, right: Slopes) -> np.ndarray:
     sides = zip(left.columns, left.values, right.columns, right.values, strict=True)
     for rows, one, columns, other in sides:
         found[np.ix_(rows, columns)] += one.T @ other
-    if left.mix is not None:
-        found = left.mix.T @ found
-    return found if right.mix is None else found @ right.mix
+    return mixed(right, mixed(left, found.T).T)
+
+
+def mixed(slopes: Slopes, sums: np.ndarray) -> np.ndarray:
+    """Sums (.., p) of f from those (.., q) of g."""
+    return sums if slopes.mix is None else sums @ slopes.mix

@@ -113,9 +113,9 @@ def orthonormal(basis: Mapping, clouds: list[np.ndarray]) -> np.ndarray:
         LinAlgError: the slopes of the monomials are no finite numbers at the particles.
     """
     p = len(basis["monomials"])
-    found = [heat.slopes(basis, cloud) for cloud in clouds[:-1]]
-    gram = sum(inner_products(slopes, slopes)[:p, :p] for slopes in found)
-    gram /= sum(map(len, clouds[:-1]))
+    alone = {"monomials": basis["monomials"], "centers": basis["centers"][:0], "sigma": 1.0}
+    found = [heat.slopes(alone, cloud) for cloud in clouds[:-1]]
+    gram = sum(inner_products(slopes, slopes) for slopes in found) / sum(map(len, clouds[:-1]))
     if not np.isfinite(gram).all():
         raise np.linalg.LinAlgError("the monomials have no finite slopes at the train particles")
     gram[np.diag_indices(p)] *= 1 + _NUGGET
@@ -126,7 +126,7 @@ def fields(
     basis: Mapping, change: np.ndarray, clouds: Sequence[np.ndarray], powers: np.ndarray
 ) -> list[Slopes]:
     """grad psi at the particles of every cloud (n, d), of monomials made orthonormal by ``change``, times each of the
-    ``powers`` (K, q) of its time, one after the other: q p functions.
+    ``powers`` (K, q) of its time, one after the other: q times as many functions as the basis has.
     """
     count = len(basis["centers"])
     mix = block_diag(change, np.eye(count))

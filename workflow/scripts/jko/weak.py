@@ -66,12 +66,11 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from jko import heat, pulls
-from jko.slopes import Slopes, at, combined, count, gradients, inner_products, weighted
+from jko.slopes import Slopes, at, combined, count, inner_products, mixed, weighted
 
 # Share of a test function's variance that is added to it, so that bumps which overlap stay apart in float64.
 _NUGGET = 1e-6
-# Most numbers of a block of slopes: in 50 dimensions those of a whole snapshot would take half as much time again, to clear
-# their memory.
+# Most numbers of a block of slopes, to bound their memory.
 _BLOCK = 2**21
 # How far below zero s may go, as a share of the narrowest bump's sigma: it stays above -sigma / 4.
 _SHARPEST = 1 / 16
@@ -253,7 +252,7 @@ def own_score(
                 share += leg.step * weighted(at(field, rows), combined(slope, seen[rows]))
                 if population.kernel is not None:
                     as_partner = pulls.partner_score(
-                        population.kernel, cloud, cloud[rows], gradients(slope), seen
+                        population.kernel, cloud, cloud[rows], slope, seen
                     )
                     share[len(share) - len(as_partner) :] += leg.step * as_partner
         if population.entropy:
@@ -319,8 +318,11 @@ def _mean_slopes(population, tests, leg, there):
     total = np.zeros((m, count(population.fields[0])))
     if leg.step != 0:
         field = population.fields[leg.snapshot]
-        for rows, slope in slopes(tests, there, leg.s):
-            total += leg.step * inner_products(slope, at(field, rows))
+        plain = field._replace(mix=None)
+        parts = (
+            inner_products(slope, at(plain, rows)) for rows, slope in slopes(tests, there, leg.s)
+        )
+        total = leg.step * mixed(field, sum(parts))
     if population.entropy:
         spread = _laplacians(tests, leg, there)
         total = np.column_stack([total, -np.sum(spread, axis=0)])
