@@ -206,9 +206,12 @@ FIGURES = {
         [landscape(), landscape("beale", failed=True), landscape("relu")], "mlp", columns=2
     ),
     "schemes": lambda: errors.by_landscape(
-        scheme_errors(), METHODS, {"zero_energy": "V = 0"}, "L2-UVP (%)", "scheme"
+        {"L2-UVP (%)": scheme_errors()}, METHODS, {"zero_energy": "V = 0"}, "scheme"
     ),
-    "errors": lambda: errors.by_landscape(scheme_errors(), METHODS, {}, "L2-UVP (%)"),
+    "errors": lambda: errors.by_landscape({"L2-UVP (%)": scheme_errors()}, METHODS, {}),
+    "two_errors": lambda: errors.by_landscape(
+        {"of V (%)": scheme_errors(), "of W (%)": scheme_errors().assign(mean=3.0)}, METHODS, {}
+    ),
     "combinations": lambda: combinations.by_combination(
         combination_errors(), combination_progress(), METHODS
     ),
@@ -306,9 +309,13 @@ def test_failures_are_written_into_their_panels():
 
 def test_an_error_that_is_rounding_stands_at_the_edge_and_does_not_stretch_the_axis():
     found = scheme_errors()
-    before = errors.by_landscape(found, METHODS, {"zero_energy": "V = 0"}, "L2-UVP (%)").axes[0]
+
+    def axis():
+        return errors.by_landscape({"L2-UVP (%)": found}, METHODS, {"zero_energy": "V = 0"}).axes[0]
+
+    before = axis()
     found.loc[3, "mean"] = 3e-16
-    after = errors.by_landscape(found, METHODS, {"zero_energy": "V = 0"}, "L2-UVP (%)").axes[0]
+    after = axis()
     assert texts(after) == texts(before) and "0" in texts(after)
     assert after.get_xlim() == before.get_xlim()
 
@@ -396,9 +403,16 @@ def test_a_dot_of_an_error_by_landscape_stands_at_its_mean_beside_its_landscape(
     np.testing.assert_allclose(dots(axis, look["mlp_explicit"]), [[1e-3, 1.0]])
 
 
+def test_panels_of_errors_have_one_range_that_holds_all():
+    first, second = FIGURES["two_errors"]().axes
+    assert first.get_xlim() == second.get_xlim()
+    assert first.get_xlim()[0] < 1e-4 and first.get_xlim()[1] > 3
+    assert (first.get_xlabel(), second.get_xlabel()) == ("of V (%)", "of W (%)")
+
+
 def test_failures_of_one_landscape_stand_side_by_side():
     table = scheme_errors().assign(mean=np.nan)
-    figure = errors.by_landscape(table, METHODS, {}, "L2-UVP (%)")
+    figure = errors.by_landscape({"L2-UVP (%)": table}, METHODS, {})
     with mpl.rc_context(style.STYLE):
         figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]

@@ -79,10 +79,9 @@ rule figure_schemes:
         mem_mb=1000,
         runtime=10,
     params:
-        rows={"metric": "l2_uvp", "pairing": "paired"},
+        panels={"L2-UVP of the learned energy (%)": {"metric": "l2_uvp", "pairing": "paired"}},
         methods=experiment_method_settings("potentials"),
         references={"zero_energy": "V = 0", "implicit_oracle": "exact implicit condition"},
-        label="L2-UVP of the learned energy (%)",
         colour="scheme",
         code=code("figure_errors"),
     script:
@@ -102,10 +101,9 @@ use rule figure_schemes as figure_weak_form with:
     log:
         "results/logs/figure_weak_form.log",
     params:
-        rows={"metric": "l2_uvp"},
+        panels={"L2-UVP of the learned potential (%)": {"metric": "l2_uvp"}},
         methods=experiment_method_settings("weak_form"),
         references={"zero_energy": "V = 0"},
-        label="L2-UVP of the learned potential (%)",
         colour="family",
         code=code("figure_errors"),
 
@@ -151,10 +149,9 @@ use rule figure_schemes as figure_ijkonet_fig3 with:
     log:
         "results/logs/figure_ijkonet_fig3.log",
     params:
-        rows={"metric": "l2_uvp_interaction"},
+        panels={"L2-UVP of the learned interaction (%)": {"metric": "l2_uvp_interaction"}},
         methods=experiment_method_settings("ijkonet_fig3"),
         references={"zero_energy": "W = 0", "even_oracle": "even part of W"},
-        label="L2-UVP of the learned interaction (%)",
         colour="family",
         code=code("figure_errors"),
 
@@ -172,10 +169,12 @@ use rule figure_schemes as figure_ijkonet_fig4 with:
     log:
         "results/logs/figure_ijkonet_fig4.log",
     params:
-        rows={"metric": "l2_uvp"},
+        panels={
+            "L2-UVP of the learned potential (%)": {"metric": "l2_uvp"},
+            "L2-UVP of the drift, V and W together (%)": {"metric": "l2_uvp_drift"},
+        },
         methods=experiment_method_settings("ijkonet_fig4"),
         references={"zero_energy": "V = 0"},
-        label="L2-UVP of the learned potential (%)",
         colour="family",
         code=code("figure_errors"),
 

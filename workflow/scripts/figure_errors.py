@@ -7,8 +7,9 @@ from jko.plotting import errors, style
 
 params = snakemake.params
 table = pd.read_csv(snakemake.input.errors, sep="\t")
-rows = tables.select(table, **params.rows)
-figure = errors.by_landscape(rows, params.methods, params.references, params.label, params.colour)
+panels = {label: tables.select(table, **rows) for label, rows in params.panels.items()}
+figure = errors.by_landscape(panels, params.methods, params.references, params.colour)
 style.save(figure, snakemake.output.pdf, snakemake.output.png)
 with open(snakemake.log[0], "w") as log:
-    print(rows.to_string(index=False), file=log)
+    for label, rows in panels.items():
+        print(label, rows.to_string(index=False), sep="\n", file=log)

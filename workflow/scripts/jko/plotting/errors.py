@@ -18,27 +18,31 @@ _ROUNDING = 1e-12
 
 @styled
 def by_landscape(
-    errors: pd.DataFrame,
+    panels: Mapping[str, pd.DataFrame],
     methods: Mapping[str, Mapping],
     references: Mapping[str, str],
-    label: str,
     colour: str = "family",
 ) -> Figure:
-    """One error per landscape and method: dots with their spread, and references as ticks.
+    """One error per landscape and method: dots with their spread, and references as ticks; panels below each other, of one range.
 
     Args:
-        errors: columns landscape, method, mean, std; one row per pair.
+        panels: {label of the axis: errors}, with columns landscape, method, mean, std; one row per pair.
         methods: {name: settings with `scheme`} of the methods to draw.
-        references: {name: label} of at most two other rows of `errors`, drawn as ticks.
-        label: of the axis of the errors.
+        references: {name: label} of at most two other rows of the errors, drawn as ticks.
         colour: what the colour of a dot says, as in :func:`jko.plotting.style.method_styles`.
     """
-    names = list(dict.fromkeys(errors["landscape"]))
+    rows = sum(errors["landscape"].nunique() for errors in panels.values())
     labels = [*methods, *references.values()]
     columns = legend_columns(labels, COLUMN)
-    row, head = row_height(methods), 0.6 + 0.14 * -(-len(labels) // columns)
-    figure = Figure(figsize=(COLUMN, head + row * len(names)), layout="constrained")
-    handles = draw(figure.subplots(), errors, methods, references, label, colour)
+    head = 0.15 + 0.14 * -(-len(labels) // columns) + 0.45 * len(panels)
+    height = head + row_height(methods) * rows
+    figure = Figure(figsize=(COLUMN, height), layout="constrained")
+    axes = figure.subplots(len(panels), squeeze=False)[:, 0]
+    for axis, (label, errors) in zip(axes, panels.items(), strict=True):
+        handles = draw(axis, errors, methods, references, label, colour)
+    low, high = zip(*(axis.get_xlim() for axis in axes), strict=True)
+    for axis in axes:
+        axis.set_xlim(min(low), max(high))
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
 
@@ -56,7 +60,7 @@ def draw(
     label: str,
     colour: str,
 ) -> list[Line2D]:
-    """The dots of :func:`by_landscape` on an axis; returns what its legend shows."""
+    """The dots of one panel of :func:`by_landscape` on an axis; returns what its legend shows."""
     names = list(dict.fromkeys(errors["landscape"]))
     labels = [*methods, *references.values()]
     axis.set_xscale("log", nonpositive="clip")
