@@ -1,6 +1,6 @@
 """Slopes of many functions at many points, coordinate by coordinate: a monomial has none along coordinates that it does not hold.
 
-In 50 dimensions nearly all slopes of monomials are zero: without them sums over particles take a twentieth of the time and memory.
+In 50 dimensions nearly all slopes of monomials are zero; without them the normal equations of the weak form take a tenth of the time.
 In numpy and float64.
 """
 
