@@ -95,7 +95,9 @@ def l2_uvps(energy: Energy, truth, data: Snapshots, scheme: str) -> list[float]:
     for k, tau in enumerate(data.tau):
         clouds, t = data.clouds(0, "test"), data.time[k if scheme == "explicit" else k + 1]
         found.append(
-            metrics.l2_uvp(energy, Energy(static(truth)), clouds[k], clouds[k + 1], t, tau)
+            metrics.l2_uvps(energy, Energy(static(truth)), clouds[k], clouds[k + 1], t, tau)[
+                "l2_uvp"
+            ]
         )
     return found
 

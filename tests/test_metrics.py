@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -114,15 +113,15 @@ def test_l2_uvp_by_hand():
     truth = Energy(static(lambda x: jnp.sum(x**2)))
     cloud, next_cloud, tau = CLOUD, CLOUD[:20] + 5, 0.3
     variance = np.trace(np.cov(cloud, rowvar=False))
-    found = metrics.l2_uvp(learned, truth, cloud, next_cloud, 0.0, tau)
+    found = metrics.l2_uvps(learned, truth, cloud, next_cloud, 0.0, tau)["l2_uvp"]
     np.testing.assert_allclose(found, 100 * tau**2 * 12 / variance, rtol=1e-5)
-    assert metrics.l2_uvp(truth, truth, cloud, next_cloud, 0.0, tau) == 0
+    assert metrics.l2_uvps(truth, truth, cloud, next_cloud, 0.0, tau)["l2_uvp"] == 0
 
 
 def test_l2_uvp_takes_the_gradient_at_the_next_cloud_and_the_given_time():
     travelling = Energy(Partial(lambda x, t: 0.5 * t * jnp.sum(x**2)))
     tau, t = 0.5, 3.0
-    found = metrics.l2_uvp(travelling, zero_energy(), CLOUD, CLOUD + 2, t, tau)
+    found = metrics.l2_uvps(travelling, zero_energy(), CLOUD, CLOUD + 2, t, tau)["l2_uvp"]
     expected = np.mean(np.sum((t * (CLOUD + 2)) ** 2, axis=1)) / np.trace(
         np.cov(CLOUD, rowvar=False)
     )
@@ -131,7 +130,9 @@ def test_l2_uvp_takes_the_gradient_at_the_next_cloud_and_the_given_time():
 
 def test_l2_uvp_of_a_cloud_that_does_not_vary_is_not_a_number():
     truth = Energy(static(lambda x: jnp.sum(x**2)))
-    assert np.isnan(metrics.l2_uvp(zero_energy(), truth, np.ones((4, 2)), CLOUD[:, :2], 0.0, 0.1))
+    assert np.isnan(
+        metrics.l2_uvps(zero_energy(), truth, np.ones((4, 2)), CLOUD[:, :2], 0.0, 0.1)["l2_uvp"]
+    )
 
 
 def test_the_error_of_an_interaction_is_that_of_its_mean_force():
@@ -189,7 +190,9 @@ def test_the_implicit_condition_on_explicit_steps_by_hand_and_through_its_potent
     by_hand = 100 * tau**4 * a**4 * np.mean(np.sum(CLOUD**2, axis=1)) / variance
     np.testing.assert_allclose(found, by_hand, rtol=1e-4)
     moved = (1 - tau * a) * CLOUD
-    np.testing.assert_allclose(found, metrics.l2_uvp(met, truth, CLOUD, moved, 0.0, tau), rtol=1e-4)
+    np.testing.assert_allclose(
+        found, metrics.l2_uvps(met, truth, CLOUD, moved, 0.0, tau)["l2_uvp"], rtol=1e-4
+    )
     assert np.isnan(metrics.implicit_l2_uvp(truth, np.ones((4, 3)), 0.0, tau))
 
 

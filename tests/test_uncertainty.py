@@ -53,7 +53,7 @@ def test_the_expected_error_is_the_mean_of_the_errors():
     rng, covariance = np.random.default_rng(3), Partial(isotropic, jnp.float32(0.49))
     following = CLOUD + np.float32(1)
     errors = [
-        metrics.l2_uvp(linear(rng, 0.7), zero_energy(), CLOUD, following, 0.0, TAU)
+        metrics.l2_uvps(linear(rng, 0.7), zero_energy(), CLOUD, following, 0.0, TAU)["l2_uvp"]
         for _ in range(400)
     ]
     expected = uncertainty.expected_l2_uvp(covariance, CLOUD, following, 0.0, TAU)

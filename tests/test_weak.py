@@ -22,8 +22,14 @@ def clouds(n=60, seed=0):
     return [rng.normal(size=(n + 5 * k, 2)) for k in range(3)]
 
 
+def mix_of(size):
+    """Of functions that are sums of others, as orthonormal monomials are."""
+    return np.triu(np.random.default_rng(9).normal(size=(size, size))) / 2 + np.eye(size)
+
+
 def population(snapshots, entropy=True, forward=1.0):
     fields = [heat.slopes(basis(0.5), cloud) for cloud in snapshots]
+    fields = [field._replace(mix=mix_of(field.size)) for field in fields]
     return weak.Population(snapshots, TAU, fields, entropy, forward=forward)
 
 

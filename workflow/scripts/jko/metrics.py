@@ -107,21 +107,6 @@ def _gradient_gap(energy: Energy, truth: Energy, cloud: Array, t: Array) -> Arra
     return jax.vmap(gap)(cloud)
 
 
-def l2_uvp(
-    energy: Energy, truth: Energy, cloud: np.ndarray, next_cloud: np.ndarray, t: float, tau: float
-) -> float:
-    """L2-UVP of one interval: 100 tau^2 E_{rho_{k+1}} |grad V - grad V_true|^2 / Var(rho_k), in %.
-
-    Args:
-        cloud: (n, d) rho_k. next_cloud: (m, d) rho_{k+1}. t: time at which V(x, t) is taken.
-        tau: time between the two.
-
-    NaN if the cloud does not vary.
-    """
-    gap = _gradient_gap(energy, truth, jnp.asarray(next_cloud, jnp.float32), jnp.float32(t))
-    return uvp(_mean_square(gap), cloud, tau)
-
-
 @jax.jit
 def _interaction_gap(energy: Energy, truth: Energy, cloud: Array) -> Array:
     found, true = (drifts(interaction_alone(one), cloud, jnp.zeros(())) for one in (energy, truth))
@@ -131,11 +116,17 @@ def _interaction_gap(energy: Energy, truth: Energy, cloud: Array) -> Array:
 def l2_uvps(
     energy: Energy, truth: Energy, cloud: np.ndarray, next_cloud: np.ndarray, t: float, tau: float
 ) -> dict[str, float]:
-    """As :func:`l2_uvp`, of grad V and, by their names, of two others.
+    """L2-UVP of one interval, in %, by the names of the gradients that it is of.
 
-    l2_uvp_interaction: of grad W * rho_{k+1}, which is all that a population feels of W. l2_uvp_drift: of grad V
-    + grad W * rho_{k+1}, the sum by which V and W move a population; it is small where their errors cancel, which
-    one population alone does not tell apart.
+    l2_uvp: 100 tau^2 E_{rho_{k+1}} |grad V - grad V_true|^2 / Var(rho_k). l2_uvp_interaction: the same of
+    grad W * rho_{k+1}, which is all that a population feels of W. l2_uvp_drift: of grad V + grad W * rho_{k+1}, the sum by
+    which V and W move a population; it is small where their errors cancel, which one population alone does not tell apart.
+
+    Args:
+        cloud: (n, d) rho_k. next_cloud: (m, d) rho_{k+1}. t: time at which V(x, t) is taken.
+        tau: time between the two.
+
+    NaN if the cloud does not vary.
     """
     points = jnp.asarray(next_cloud, jnp.float32)
     of_potential = np.asarray(_gradient_gap(energy, truth, points, jnp.float32(t)))
@@ -150,8 +141,8 @@ def l2_uvps(
     return {name: uvp(_mean_square(gap), cloud, tau) for name, gap in gaps.items()}
 
 
-def _mean_square(gap: Array) -> float:
-    return float(np.mean(np.sum(np.square(np.asarray(gap, np.float64)), axis=1)))
+def _mean_square(gap: np.ndarray) -> float:
+    return float(np.mean(np.sum(np.square(gap, dtype=np.float64), axis=1)))
 
 
 @jax.jit

@@ -79,7 +79,7 @@ def _mean_trace(covariance: Partial, cloud: Array, t: Array) -> Array:
 def expected_l2_uvp(
     covariance: Partial, cloud: np.ndarray, next_cloud: np.ndarray, t: float, tau: float
 ) -> float:
-    """The L2-UVP (:func:`jko.metrics.l2_uvp`) that the posterior expects of its own mean, in %:
+    """The L2-UVP (:func:`jko.metrics.l2_uvps`) that the posterior expects of its own mean, in %:
     100 tau^2 E_{rho_{k+1}} tr Cov(grad V) / Var(rho_k). No truth is needed.
 
     NaN if the cloud does not vary.
