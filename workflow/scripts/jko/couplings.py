@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array
 
 from jko.files import atomic_path
 from jko.snapshots import Snapshots
@@ -19,11 +20,13 @@ from jko.snapshots import Snapshots
 _STREAM = 2
 # Numbers in a cost matrix; an exact plan needs several such matrices in memory.
 _MOST_COSTS = 400_000_000
-# Particles from which on the network simplex gains by a start near the solution: from every fourth of them, and
-# thirty partners of each.
+# Particles from which on a problem is solved on few pairs first: sixty partners of each particle, by the duals of
+# every fourth particle.
 _MANY = 500
 _THINNING = 4
-_PARTNERS = 30
+_PARTNERS = 60
+# How far below the duals a cost may be, in parts of the highest; the network simplex leaves some 1e-10 of it.
+_ROUNDING = 1e-9
 
 
 class Coupling(NamedTuple):
@@ -49,7 +52,7 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def exact(x: np.ndarray, y: np.ndarray) -> Coupling:
-    """The optimal plan: linear assignment where the sizes are equal, else network simplex.
+    """The optimal plan: network simplex, or linear assignment where the sizes are equal and small.
 
     Args:
         x: (n, d), y: (m, d), each with uniform weights.
@@ -64,67 +67,80 @@ def exact(x: np.ndarray, y: np.ndarray) -> Coupling:
             "in memory; take a minibatch coupling"
         )
     cost = squared_distances(x, y)
-    if len(x) == len(y):
+    if len(x) == len(y) < _MANY:
         from scipy.optimize import linear_sum_assignment
 
         i, j = linear_sum_assignment(cost)
         weight = np.full(len(x), 1 / len(x))
     else:
         plan = network_simplex(cost)
-        i, j = np.nonzero(plan)
-        weight = plan[i, j]
+        i, j, weight = plan.row, plan.col, plan.data
     return Coupling(i, j, weight, float(weight @ cost[i, j]))
 
 
 class Transport(NamedTuple):
-    """An optimal plan (n, m), sparse for a sparse cost, and the duals dual_f (n,), dual_g (m,) that show it."""
+    """An optimal plan (n, m), sparse, and the duals dual_f (n,), dual_g (m,) that show it: dual_f_i + dual_g_j <= cost_ij."""
 
-    plan: np.ndarray
+    plan: coo_array
     dual_f: np.ndarray
     dual_g: np.ndarray
 
 
-def network_simplex(cost: np.ndarray) -> np.ndarray:
-    """(n, m) optimal plan of uniform marginals for an (n, m) cost, by POT's network simplex.
+def network_simplex(cost: np.ndarray) -> coo_array:
+    """(n, m) optimal plan of uniform marginals for an (n, m) cost, by POT's network simplex; row by row.
 
     Raises:
         RuntimeError: optimality was not reached within the iterations allowed.
     """
-    start = start_duals(cost) if min(cost.shape) >= _MANY else None
-    return _solved(cost, start).plan
+    plan = _optimal(cost).plan
+    order = np.lexsort((plan.col, plan.row))
+    return coo_array((plan.data[order], (plan.row[order], plan.col[order])), shape=plan.shape)
 
 
-def start_duals(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Duals (n,) and (m,) near the optimal ones: on the cells the network simplex ends from them in half the time.
+def _optimal(cost: np.ndarray) -> Transport:
+    """The optimum by column generation: solved on few pairs, then with those that the duals show to be missing.
 
-    They solve the problem on few pairs: those that cost least beside the duals of thinned clouds.
+    The first pairs are those that cost least beside the duals of thinned clouds. A plan is optimal on all pairs once no
+    pair costs less than its duals.
     """
-    from scipy.sparse import coo_array
-
     n, m = cost.shape
-    thinned = _solved(cost[::_THINNING, ::_THINNING], None)
+    if min(n, m) < _MANY:
+        return _solved(cost, None)
+    thinned = _optimal(cost[::_THINNING, ::_THINNING])
     dual_f = np.min(cost[:, ::_THINNING] - thinned.dual_g, axis=1)
-    reduced = cost - dual_f[:, None]
-    reduced -= reduced.min(axis=0)
-    # Which pairs are kept need not be exact, and single precision is sorted in half of the time.
-    reduced = reduced.astype(np.float32)
-    kept = (reduced <= _highest(reduced)) | (reduced <= _highest(reduced.T.copy()).T)
+    dual_g = np.min(cost - dual_f[:, None], axis=0)
+    kept = _least(cost - dual_f[:, None] - dual_g)
     # The pairs of the plan that couples the particles in their order are kept too, so that there is a plan on kept
     # pairs. A share of the mass begins where a particle's does, in units of 1 / (n m).
     begins = np.union1d(np.arange(n) * m, np.arange(m) * n)
     kept[begins // m, begins // n] = True
-    pairs = np.nonzero(kept)
-    found = _solved(coo_array((cost[pairs], pairs), shape=(n, m)), None)
-    return found.dual_f, found.dual_g
+    start = None
+    while True:
+        pairs = np.nonzero(kept)
+        found = _solved(coo_array((cost[pairs], pairs), shape=(n, m)), start)
+        start = found.dual_f, found.dual_g
+        reduced = cost - found.dual_f[:, None] - found.dual_g
+        lowest = reduced.min()
+        if lowest >= -_ROUNDING * cost.max():
+            return found
+        # Those as far above their duals as the lowest is below are likely to be the next.
+        kept |= (reduced < -lowest) & _least(reduced)
 
 
-def _highest(costs: np.ndarray) -> np.ndarray:
-    """The highest of the so many least costs of each row: (n, 1)."""
-    return np.partition(costs, _PARTNERS - 1, axis=1)[:, [_PARTNERS - 1]]
+def _least(reduced: np.ndarray) -> np.ndarray:
+    """(n, m) bool, the lowest of these numbers: so many of each row and of each column."""
+    # Which these are need not be exact, and single precision is sorted in half of the time.
+    reduced = reduced.astype(np.float32)
+    return (reduced <= _highest(reduced)) | (reduced <= _highest(reduced.T.copy()).T)
 
 
-def _solved(cost, start: tuple[np.ndarray, np.ndarray] | None) -> Transport:
-    """The optimum of a dense or sparse cost; a sparse one forbids the pairs that it does not have."""
+def _highest(numbers: np.ndarray) -> np.ndarray:
+    """The highest of the so many least numbers of each row: (n, 1)."""
+    return np.partition(numbers, _PARTNERS - 1, axis=1)[:, [_PARTNERS - 1]]
+
+
+def _solved(cost: np.ndarray | coo_array, start: tuple[np.ndarray, np.ndarray] | None) -> Transport:
+    """The optimum of a dense or sparse cost, from these duals on; a sparse one forbids the pairs that it does not have."""
     import ot
 
     n, m = cost.shape
@@ -138,7 +154,7 @@ def _solved(cost, start: tuple[np.ndarray, np.ndarray] | None) -> Transport:
     )
     if log["warning"] is not None:
         raise RuntimeError(f"network simplex on {n} x {m} particles: {log['warning']}")
-    return Transport(plan, log["u"], log["v"])
+    return Transport(coo_array(plan), log["u"], log["v"])
 
 
 def sinkhorn(
