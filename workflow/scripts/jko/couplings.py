@@ -109,7 +109,7 @@ def _optimal(cost: np.ndarray) -> Transport:
     thinned = _optimal(cost[::_THINNING, ::_THINNING])
     dual_f = np.min(cost[:, ::_THINNING] - thinned.dual_g, axis=1)
     dual_g = np.min(cost - dual_f[:, None], axis=0)
-    kept = _least(cost - dual_f[:, None] - dual_g)
+    kept = _least(_beside(cost, dual_f, dual_g))
     # The pairs of the plan that couples the particles in their order are kept too, so that there is a plan on kept
     # pairs. A share of the mass begins where a particle's does, in units of 1 / (n m).
     begins = np.union1d(np.arange(n) * m, np.arange(m) * n)
@@ -119,12 +119,20 @@ def _optimal(cost: np.ndarray) -> Transport:
         pairs = np.nonzero(kept)
         found = _solved(coo_array((cost[pairs], pairs), shape=(n, m)), start)
         start = found.dual_f, found.dual_g
-        reduced = cost - found.dual_f[:, None] - found.dual_g
+        reduced = _beside(cost, *start)
         lowest = reduced.min()
         if lowest >= -_ROUNDING * cost.max():
             return found
         # Those as far above their duals as the lowest is below are likely to be the next.
-        kept |= (reduced < -lowest) & _least(reduced)
+        lacking = reduced < -lowest
+        kept |= lacking & _least(reduced) if lacking.sum() > _PARTNERS * (n + m) else lacking
+
+
+def _beside(cost: np.ndarray, dual_f: np.ndarray, dual_g: np.ndarray) -> np.ndarray:
+    """(n, m) cost_ij - dual_f_i - dual_g_j."""
+    reduced = cost - dual_f[:, None]
+    reduced -= dual_g
+    return reduced
 
 
 def _least(reduced: np.ndarray) -> np.ndarray:
