@@ -72,6 +72,19 @@ def test_particles_in_two_heaps_of_uneven_shares_have_the_plan_of_pot():
     np.testing.assert_allclose(found.multiply(cost).sum(), value, rtol=1e-12)
 
 
+def test_many_particles_that_stay_are_coupled_with_themselves():
+    x = np.random.default_rng(10).normal(size=(700, 2))
+    plan = couplings.exact(x, x)
+    assert plan.i.tolist() == plan.j.tolist() == list(range(700)) and plan.cost == 0
+
+
+def test_many_particles_in_one_place_have_a_plan():
+    plan = couplings.exact(np.zeros((600, 2)), np.zeros((510, 2)))
+    assert plan.cost == 0
+    for found, size in zip(marginals(plan, 600, 510), (600, 510), strict=True):
+        np.testing.assert_allclose(found, 1 / size, rtol=1e-9)
+
+
 @pytest.mark.parametrize(("n", "m"), [(4, 6), (7, 3), (5, 1)])
 def test_the_exact_plan_of_unequal_sizes_solves_the_linear_programme(n, m):
     x, y = X40[:n], Y25[:m]
