@@ -61,15 +61,40 @@ def test_many_particles_have_the_plan_of_pot(n, m, shift, power):
     np.testing.assert_allclose(couplings.network_simplex(cost).toarray(), plan, atol=1e-15)
 
 
-def test_particles_in_two_heaps_of_uneven_shares_have_the_plan_of_pot():
-    # The duals of every fourth particle say little here: many pairs lack in the first solution.
+def heaps(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every fourth particle in one place and all others in another; the other way round in the second cloud."""
     draw = np.random.default_rng(9)
-    x = draw.normal(size=(900, 2)) + np.where(np.arange(900) < 300, 0, 9)[:, None]
-    y = draw.normal(size=(800, 2)) + np.where(np.arange(800) < 500, 0, 9)[:, None]
-    cost = np.sqrt(couplings.squared_distances(x, y))
+    fourth = (np.arange(n) % 4 == 0)[:, None]
+    return draw.normal(size=(n, 2)) + 9 * ~fourth, draw.normal(size=(n, 2)) + 9 * fourth
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-7])
+def test_clouds_whose_every_fourth_particle_misleads_have_the_plan_of_the_assignment(unit):
+    # Hardly a pair of the plan is among the first: without the plan that couples particles in their order there is none.
+    x, y = (unit * cloud for cloud in heaps(600))
+    plan = couplings.exact(x, y)
+    i, j = scipy.optimize.linear_sum_assignment(couplings.squared_distances(x, y))
+    assert plan.i.tolist() == i.tolist() and plan.j.tolist() == j.tolist()
+    np.testing.assert_allclose(plan.weight, 1 / 600, rtol=1e-12)
+
+
+def test_more_costs_than_fit_into_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(couplings, "_MOST_COSTS", 100)
+    assert len(couplings.exact(X6, Y6).i) == 6
+    with pytest.raises(ValueError, match="10 x 10 particles needs 1e.02 costs or more.*minibatch"):
+        couplings.exact(X40[:10], Y40[:10])
+
+
+def test_many_particles_on_a_line_have_the_monotone_plan():
+    draw = np.random.default_rng(11)
+    x, y = draw.normal(size=(900, 1)), draw.normal(size=(900, 1)) + 1
+    cost = np.abs(x - y.T)
     found = couplings.network_simplex(cost)
-    value = ot.emd2(np.full(900, 1 / 900), np.full(800, 1 / 800), cost, numItermax=10_000_000)
-    np.testing.assert_allclose(found.multiply(cost).sum(), value, rtol=1e-12)
+    np.testing.assert_allclose(
+        found.data @ cost[found.row, found.col],
+        np.mean(np.abs(np.sort(x[:, 0]) - np.sort(y[:, 0]))),
+        rtol=1e-12,
+    )
 
 
 def test_many_particles_that_stay_are_coupled_with_themselves():

@@ -33,8 +33,7 @@ def w2(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _transport_cost(cost: np.ndarray) -> float:
-    # Also for equal sizes: the network simplex takes the same time for all clouds, where the assignment
-    # solver takes up to six times as long for clouds that have moved far.
+    # For equal sizes too: the assignment solver takes up to six times as long for clouds that have moved far.
     plan = network_simplex(cost)
     return float(plan.data @ cost[plan.row, plan.col])
 
