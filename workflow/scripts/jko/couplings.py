@@ -122,26 +122,21 @@ def _optimal(cost: np.ndarray) -> Transport:
     begins = np.union1d(np.arange(n) * m, np.arange(m) * n)
     kept = np.zeros((n, m), dtype=bool)
     kept[begins // m, begins // n] = True
-    for side, costs, own, other in _sides(kept, cost, dual_f, dual_g):
-        for rows, reduced in _beside(costs, own, other):
-            side[rows] |= _least(reduced)
+    for rows, reduced in _beside(cost, dual_f, dual_g):
+        kept[rows] |= _least(reduced)
+    for rows, reduced in _beside(cost.T, dual_g, dual_f):
+        kept.T[rows] |= _least(reduced)
     rounding = _ROUNDING * cost.max()
     while True:
         pairs = np.nonzero(kept)
         found = _solved(coo_array((cost[pairs], pairs), shape=(n, m)))
-        for side, costs, own, other in _sides(kept, cost, found.dual_f, found.dual_g):
-            for rows, reduced in _beside(costs, own, other):
-                # On these pairs the plan is optimal already, to the rounding of the network simplex.
-                reduced[side[rows]] = np.inf
-                wrong = reduced.min(axis=1) < -rounding
-                side[rows][wrong] |= _least(reduced[wrong])
+        for rows, reduced in _beside(cost, found.dual_f, found.dual_g):
+            # On these pairs the plan is optimal already, to the rounding of the network simplex.
+            reduced[kept[rows]] = np.inf
+            wrong = reduced.min(axis=1) < -rounding
+            kept[rows][wrong] |= _least(reduced[wrong])
         if np.count_nonzero(kept) == len(pairs[0]):
             return found
-
-
-def _sides(kept: np.ndarray, cost: np.ndarray, dual_f: np.ndarray, dual_g: np.ndarray):
-    """The problem as the particles of either cloud see it: kept pairs, costs, own duals, the others' duals."""
-    return (kept, cost, dual_f, dual_g), (kept.T, cost.T, dual_g, dual_f)
 
 
 def _beside(
