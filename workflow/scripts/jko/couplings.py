@@ -26,7 +26,7 @@ _MANY = 500
 _THINNING = 4
 _PARTNERS = 60
 # How far below its duals the cost of a pair that was left out may be, in parts of the highest cost, and so how far the
-# plan's cost above the least one; the duals of 10,000 particles are off by half of it.
+# plan's cost above the least one.
 _ROUNDING = 1e-12
 # Rows of a cost matrix that are looked at together.
 _ROWS = 64
