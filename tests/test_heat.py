@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jko import heat
-from jko.features import features, monomials
+from jko.features import features, monomials, polynomials, smoothed_features
 
 
 def basis(degree=2, most=30):
@@ -67,10 +67,25 @@ def test_smoothing_is_the_mean_over_normal_noise(most):
 def test_heat_polynomials_are_means_over_normal_noise(s):
     x = np.linspace(-2, 2, 5)
     nodes, weights = np.polynomial.hermite_e.hermegauss(8)
-    found = heat.polynomials(x, s, 4)
+    found = polynomials(x, s, 4)
     for a in range(5):
         wanted = (x[:, None] + np.sqrt(2 * s) * nodes) ** a @ weights / weights.sum()
         np.testing.assert_allclose(found[a], wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("s", [0.0, 0.15])
+@pytest.mark.parametrize(("d", "most"), [(2, 100), (3, 12)])
+def test_one_point_has_the_values_of_a_cloud(d, most, s):
+    rng = np.random.default_rng(2)
+    tests = {
+        "monomials": monomials(d, 4, most),
+        "centers": rng.normal(size=(5, d)),
+        "sigma": np.linspace(0.5, 2, 5),
+    }
+    cloud = rng.normal(size=(7, d))
+    with jax.enable_x64(True):
+        found = jax.vmap(smoothed_features, in_axes=(None, 0, None))(tests, jnp.asarray(cloud), s)
+    np.testing.assert_allclose(found, heat.values(tests, cloud, s), rtol=1e-12)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -163,6 +163,25 @@ def test_history_has_one_row_per_seed_and_epoch():
     }
 
 
+def test_a_training_ends_after_the_first_kept_epoch_where_it_may():
+    def shortened(until):
+        data, asked = (jnp.asarray(X), jnp.asarray(Y)), []
+
+        def ask(means):
+            asked.append(means["loss"].shape)
+            return until(means)
+
+        options = {"epochs": 8, "batch": BATCH, "loss_limit": 1e6, "report": [].append}
+        return run(UPDATE, start(3), data, KEYS, keep=[2, 4, 6], until=ask, **options), asked
+
+    whole, _ = shortened(lambda means: False)
+    short, asked = shortened(lambda means: means["loss"].shape[1] >= 3)
+    assert asked == [(3, 2), (3, 4)] and list(short.kept) == [2, 4]
+    np.testing.assert_array_equal(short.means["loss"], whole.means["loss"][:, :4])
+    jax.tree.map(np.testing.assert_array_equal, short.kept[4], whole.kept[4])
+    assert len(short.history(np.arange(3))) == 12
+
+
 def test_rows_that_do_not_fill_the_batches_are_refused():
     with pytest.raises(ValueError, match="12 rows do not fill batches of 5; pad them first"):
         run(UPDATE, start(3), (X, Y), KEYS, epochs=1, batch=5, loss_limit=1.0)

@@ -127,6 +127,42 @@ def bump(z: Array, center: Array, sigma: Array) -> Array:
     return jnp.exp(-jnp.sum((z - center) ** 2) / sigma)
 
 
+def smoothed_features(basis: Mapping, z: Array, s: Array) -> Array:
+    """phi_s(z) = E[phi(z + sqrt(2 s) xi)], xi normal: (m,) for z (d,) and s (); :func:`features` for s = 0.
+
+    A monomial turns into the product of its coordinates' heat polynomials, a bump into (sigma / w)^(d/2)
+    exp(-|z - c|^2 / w) with w = sigma + 4 s.
+    """
+    power, place = powers(basis["monomials"], len(z))
+    heat = jnp.stack(polynomials(z, s, power.shape[1]))  # (width + 1, d)
+    sigma = jnp.broadcast_to(basis["sigma"], len(basis["centers"]))
+    width = sigma + 4 * s
+    bumps = jax.vmap(bump, in_axes=(None, 0, 0))(z, basis["centers"], width)
+    return jnp.concatenate([_product(heat[power, place]), (sigma / width) ** (len(z) / 2) * bumps])
+
+
+def polynomials(x: Array, s: Array, degree: int) -> list[Array]:
+    """h_a(x) = E[(x + sqrt(2 s) xi)^a], xi normal, for a = 0..degree >= 1 at every number of x.
+
+    h_0 = 1, h_1 = x, h_{a+1} = x h_a + 2 s a h_{a-1}, and h_a has the slope a h_{a-1}. For arrays of numpy or JAX.
+    """
+    found = [x**0, x]
+    for a in range(1, degree):
+        found.append(x * found[a] + 2 * s * a * found[a - 1])
+    return found
+
+
+def powers(factors: Array, d: int) -> tuple[Array, Array]:
+    """Of every monomial the power and the coordinate of each of its factors: (p, width) both. For arrays of numpy or JAX.
+
+    One that stands more than once in its row has its power at the first place, and 0 at the others.
+    """
+    same = factors[:, :, None] == factors[:, None, :]
+    earlier = np.tri(factors.shape[1], k=-1, dtype=bool)
+    first = ~(same & earlier[None]).any(axis=2) & (factors < d)
+    return (same & first[:, :, None]).sum(axis=2), factors.clip(max=d - 1)
+
+
 def kernel_basis(
     clouds: Sequence[np.ndarray],
     rng: np.random.Generator,

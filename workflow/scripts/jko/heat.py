@@ -3,7 +3,8 @@
 phi_s(x) = E[phi(x + sqrt(2 s) xi)], xi normal, solves the heat equation d phi_s / ds = laplacian phi_s with phi_0 = phi
 (:func:`jko.features.features`). Both kinds have a closed form, with q = |x - c|^2 and w = sigma + 4 s:
 
-- a power of a coordinate turns into its heat polynomial h_a, h_a' = a h_{a-1}, and a monomial into their product;
+- a power of a coordinate turns into its heat polynomial h_a, h_a' = a h_{a-1}, and a monomial into their product
+  (:func:`jko.features.smoothed_features` has both kinds for one point);
 - a bump turns into b = (sigma / w)^(d/2) exp(-q / w), with the gradient -2 (x - c) b / w and
   the laplacian (4 q / w^2 - 2 d / w) b. s may be negative, above -sigma / 4.
 
@@ -18,6 +19,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from jko.features import polynomials, powers
 from jko.slopes import Slopes
 from jko.slopes import gradients as dense
 
@@ -25,22 +27,11 @@ from jko.slopes import gradients as dense
 _quiet = np.errstate(over="ignore", invalid="ignore")
 
 
-def polynomials(x: np.ndarray, s: float, degree: int) -> np.ndarray:
-    """h_a(x) = E[(x + sqrt(2 s) xi)^a], xi normal, for a = 0..degree at every number of x: (degree + 1, *x.shape).
-
-    h_0 = 1, h_1 = x, h_{a+1} = x h_a + 2 s a h_{a-1}, and h_a has the slope a h_{a-1}.
-    """
-    found = [np.ones_like(x), x]
-    for a in range(1, degree):
-        found.append(x * found[a] + 2 * s * a * found[a - 1])
-    return np.stack(found[: degree + 1])
-
-
 @_quiet
 def values(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
     """phi_s at the particles of a cloud (n, d): (n, m)."""
-    power, place = _factors(basis["monomials"], cloud.shape[1])
-    heat = polynomials(cloud.T, s, power.shape[1])
+    power, place = powers(basis["monomials"], cloud.shape[1])
+    heat = np.stack(polynomials(cloud.T, s, power.shape[1]))
     bumps, _, _ = _bumps(basis, cloud, s)
     return np.concatenate([np.prod(heat[power, place], axis=1).T, bumps], axis=1)
 
@@ -80,20 +71,12 @@ def laplacians(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
     return found
 
 
-def _factors(monomials, d):
-    """Of every monomial the power and the coordinate of each of its factors: (p, width) both."""
-    # One that stands more than once in its row has its power at the first place, and 0 at the others.
-    same = monomials[:, :, None] == monomials[:, None, :]
-    first = ~np.any(np.tril(same, -1), axis=2) & (monomials < d)
-    return np.where(first, np.sum(same, axis=2), 0), np.minimum(monomials, d - 1)
-
-
 def _derivatives(monomials, cloud, s, order):
     """For every place of a factor which monomials have a derivative of this order by it (h,), by which
     coordinate (h,), and the derivative at the particles (h, n).
     """
-    power, place = _factors(monomials, cloud.shape[1])
-    heat = polynomials(cloud.T, s, power.shape[1])
+    power, place = powers(monomials, cloud.shape[1])
+    heat = np.stack(polynomials(cloud.T, s, power.shape[1]))
     for factor in range(power.shape[1]):
         held = np.flatnonzero(power[:, factor] >= order)
         a, along = power[held, factor], place[held, factor]

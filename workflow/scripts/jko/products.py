@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jko import weak
-from jko.heat import polynomials
+from jko.features import polynomials
 
 # Most values of some products at the particles of one snapshot; there are as many for each snapshot, twice, and slopes.
 _BLOCK = 2**20
@@ -77,7 +77,7 @@ def statistics(
         coefficients: of the energy whose T moves the particles, and ``beta`` that of its entropy.
     """
     degree, clouds = int(np.max(rows[:, 2:])), population.clouds
-    seen = [polynomials(cloud, 0.0, degree) for cloud in clouds]
+    seen = [np.stack(polynomials(cloud, 0.0, degree)) for cloud in clouds]
     pairs = [
         [_Side(leg, _moved(population, leg, coefficients, seen, degree)) for leg in pair]
         for pair in weak.legs(population, beta)
@@ -96,7 +96,8 @@ class _Side(NamedTuple):
 def _moved(population, leg, coefficients, seen, degree):
     if leg.step == 0 and leg.s == 0:
         return seen[leg.snapshot]
-    return polynomials(weak.moved(population, leg, coefficients), leg.s, degree)
+    moved = weak.moved(population, leg, coefficients)
+    return np.stack(polynomials(moved, leg.s, degree))
 
 
 def _values(heat, rows):

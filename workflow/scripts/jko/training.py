@@ -117,6 +117,7 @@ def run(
     loss_limit: float,
     shared: PyTree = (),
     keep: Sequence[int] = (),
+    until: Callable[[dict[str, np.ndarray]], bool] | None = None,
     report: Callable[[str], None] = print,
 ) -> Trained:
     """Apply ``update`` to shuffled batches for a number of epochs, for all seeds at once.
@@ -131,6 +132,7 @@ def run(
             Other seeds are not affected.
         shared: pytree with leading axis S, which every step sees whole.
         keep: epochs after which a copy of the state is kept.
+        until: of the means of all epochs so far; asked after each epoch that is kept, whether the training may end.
         report: receives a line of progress about every twentieth of the way.
 
     Returns:
@@ -165,16 +167,22 @@ def run(
             loss_limit=loss_limit,
         )
         loss, failed = np.asarray(carry[1]["loss"])[:, stop - 1], np.asarray(carry[2])
-        if stop in keep:
-            kept[int(stop)] = jax.tree.map(np.asarray, carry[0])
         elapsed = time.monotonic() - started
         left = elapsed * (epochs - stop) / stop
         report(
             f"epoch {stop}/{epochs} loss {' '.join(f'{value:.5g}' for value in loss)} "
             f"({np.sum(failed < 0)} of {seeds} seeds finite) {elapsed:.0f} s, about {left:.0f} s left"
         )
+        if stop in keep:
+            kept[int(stop)] = jax.tree.map(np.asarray, carry[0])
+            if until is not None and until(_so_far(carry[1], stop)):
+                break
     state, means, failed = carry
-    return Trained(state, jax.tree.map(np.asarray, means), np.asarray(failed), kept)
+    return Trained(state, _so_far(means, stop), np.asarray(failed), kept)
+
+
+def _so_far(means, epochs):
+    return {name: np.asarray(mean)[:, :epochs] for name, mean in means.items()}
 
 
 @partial(jax.jit, static_argnames=("update", "batch", "loss_limit"), donate_argnames="carry")

@@ -10,11 +10,18 @@ r_A^T S^{-1} r_B / N, a U-statistic, whose mean is the square of the mean residu
 functions tell. The bound, which is the mean of the second term at the true energy, keeps a network from moving single
 particles so far that the halves differ without end; it raises the mean of the loss there by at most 0.4 (2 / N)^{1/2}.
 
-Below 0 a network follows the noise of the one population that there is. So the training ends where the mean loss since the
-last checkpoint is 0 or less for the first time, which sees no truth; there is no other regularisation. The
-history shows the whole way.
+Below 0 a network follows the noise of the one population that there is. So a seed is taken where the mean loss since the
+last checkpoint is 0 or less for the first time, which sees no truth; there is no other regularisation. The training ends
+where all seeds are.
 
-S is that of particles at rest: where V spreads them by far, chi^2 stays above N at the true energy too, and the training goes
+With an entropy beta goes in every step a share of the way to where the U-statistic is least, with r linear in beta,
+
+    beta <- max(beta - share (r_A^T S^{-1} r'_B + r'_A^T S^{-1} r_B) / 2 / |(r'_A + r'_B) / 2|^2, 0),    r' = dr / dbeta,
+
+beside the step of the optimiser for V. Steps of one size, as for a weight of the network, would be too large for a small beta
+and too small for a large one.
+
+S is that of particles at rest: where V or beta spread them by far, chi^2 stays above N at the true energy too, and the training goes
 on to its last step. With ``time_varying`` the network is V(x, t), with t the start of an interval, as the residual
 is that of an explicit step.
 """
@@ -22,6 +29,7 @@ is that of an explicit step.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -33,10 +41,13 @@ from scipy.linalg import solve_triangular
 from jko import batches, heat, neural, trials, weak
 from jko.batches import Clouds
 from jko.energies import Energy
-from jko.features import features, gap, monomials
+from jko.features import features, gap, monomials, smoothed_features
 from jko.methods import Fit, Problem
 from jko.slopes import of_all
 from jko.training import adam, first_state, gradient_update, run, start_and_batch_keys
+
+# Of the way to the best beta: a mean over the last twenty cuts into halves or so.
+_SHARE = 0.1
 
 
 class Means(NamedTuple):
@@ -55,34 +66,57 @@ class Means(NamedTuple):
     time: Array
 
 
-def residuals(nets: Mapping, cloud: Clouds, known: Means) -> Array:
-    """Residuals of a sample of every snapshot in white units: (N,). cloud: z (P, K, d), weight (P, K)."""
+def residuals(nets: Mapping, beta: Array | None, cloud: Clouds, known: Means) -> Array:
+    """Residuals of a sample of every snapshot in white units: (N,).
 
-    def mean(z, weight):
-        values = jax.vmap(features, in_axes=(None, 0))(known.tests, z)
-        return weight @ (values - known.level[None, :]) / jnp.sum(weight)
+    Args:
+        nets: of V. beta: () in units of scale, None without an entropy.
+        cloud: z (P, K, d), weight (P, K).
+    """
 
-    def step(z, h, t):
-        return z - h * jax.grad(neural.v, argnums=1)(nets, z, t)
+    def mean(phi, z, weight):
+        return weight @ (jax.vmap(phi)(z) - known.level[None, :]) / jnp.sum(weight)
+
+    def test(z):
+        return features(known.tests, z)
 
     def interval(before, after, h, t):
-        moved = jax.vmap(step, in_axes=(0, None, None))(before.z, h, t)
-        return mean(*after) - mean(moved, before.weight)
+        def ahead(z):
+            moved = z - h * jax.grad(neural.v, argnums=1)(nets, z, t)
+            return test(moved) if beta is None else smoothed_features(known.tests, moved, h * beta)
+
+        return mean(test, *after) - mean(ahead, *before)
 
     before, after = (Clouds(*(leaf[:, part] for leaf in cloud)) for part in (np.s_[:-1], np.s_[1:]))
     found = jax.vmap(interval, in_axes=(1, 1, 0, 0))(before, after, known.h, known.time)
     return known.whiten @ found.ravel()
 
 
-def loss(nets: Mapping, cloud: Clouds, known: Means, key: Array) -> Array:
-    """The loss of a shuffled cloud, whose first and second half of the rows are A and B; the key is not used."""
+def halves(cloud: Clouds) -> list[Clouds]:
+    """A and B, the first and the second half of the rows."""
     half = len(cloud.z) // 2
-    first, second = (
-        residuals(nets, Clouds(*(leaf[part] for leaf in cloud)), known)
-        for part in (np.s_[:half], np.s_[half:])
-    )
+    return [Clouds(*(leaf[part] for leaf in cloud)) for part in (np.s_[:half], np.s_[half:])]
+
+
+def loss(params: Mapping, cloud: Clouds, known: Means, key: Array) -> Array:
+    """The loss of a shuffled cloud, for the gradient by the network alone; the key is not used."""
+    beta = jax.lax.stop_gradient(params.get("beta"))
+    first, second = (residuals(params["nets"], beta, half, known) for half in halves(cloud))
     both, apart = (jnp.sum(r**2) / (4 * len(r)) for r in (first + second, first - second))
     return both - jnp.minimum(apart, 1)
+
+
+def next_beta(params: Mapping, cloud: Clouds, known: Means) -> Array:
+    """The next beta () by a shuffled cloud, in units of scale."""
+
+    def linear(half):
+        values = partial(residuals, params["nets"], cloud=half, known=known)
+        return jax.jvp(values, (params["beta"],), (jnp.ones(()),))
+
+    (first, d_first), (second, d_second) = map(linear, halves(cloud))
+    slope = (first @ d_second + d_first @ second) / 2
+    change = slope / jnp.sum(((d_first + d_second) / 2) ** 2)
+    return jnp.maximum(params["beta"] - _SHARE * change, 0)
 
 
 def known_of(
@@ -144,11 +178,23 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     optimizer = adam(settings["learning_rate"], steps, settings["schedule"], settings["clip"])
     start_keys, batch_keys = start_and_batch_keys(snapshots.seed)
     options = ["potential"], settings["time_varying"], settings["hidden"]
+    beta = {"beta": jnp.zeros(())} if "entropy" in settings["terms"] else {}
+    descent = gradient_update(loss, optimizer)
+
+    def update(state, cloud, known, key):
+        new, numbers = descent(state, cloud, known, key)
+        if beta:
+            numbers["beta"] = next_beta(state.params, cloud, known)
+            new = new._replace(params=new.params | {"beta": numbers["beta"]})
+        return new, numbers
+
     marks = np.unique(np.linspace(0, steps, settings["checkpoints"] + 1, dtype=int))
     trained = run(
-        gradient_update(loss, optimizer),
+        update,
         first_state(
-            lambda key: neural.init(key, snapshots.dimension, *options), optimizer, start_keys
+            lambda key: {"nets": neural.init(key, snapshots.dimension, *options)} | beta,
+            optimizer,
+            start_keys,
         ),
         data,
         batch_keys,
@@ -157,38 +203,44 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         loss_limit=settings["loss_limit"],
         shared=known,
         keep=marks[1:].tolist(),
+        until=lambda means: all(
+            ended(losses, marks) or not np.isfinite(losses).all() for losses in means["loss"]
+        ),
         report=report,
     )
     status, taken = [], []
     for s, failed in enumerate(trained.failed_step):
-        sound = marks if failed < 0 else marks[marks <= failed]
-        mark = ended(trained.means["loss"][s], sound)
+        mark = ended(trained.means["loss"][s], marks if failed < 0 else marks[marks <= failed])
         # What comes after the step that is taken does not matter.
-        status.append("ok" if mark is not None else trained.status()[s])
-        taken.append(marks[-1] if mark is None else mark)
+        status.append("ok" if mark else trained.status()[s])
+        taken.append(mark or max(trained.kept))
         if causes[s]:
             status[s] = f"not solved: {causes[s]}"
         report(f"seed {snapshots.seed[s]}: {status[s]}, taken after step {taken[s]}")
-    nets = [
+    found = [
         jax.tree.map(lambda leaf, s=s: leaf[s], trained.kept[int(mark)].params)
         for s, mark in enumerate(taken)
     ]
-    params = {"nets": jax.tree.map(lambda *leaves: np.stack(leaves), *nets), "units": units}
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *found) | {"units": units}
     return Fit(params, status, trained.history(snapshots.seed))
 
 
 def ended(losses: np.ndarray, marks: np.ndarray) -> int | None:
-    """The first mark with a mean loss of 0 or less since the one before; else the last one, where it is that of all steps.
+    """The first mark with a mean loss of 0 or less since the one before, if there is one.
 
     Args:
-        losses: (steps,). marks: numbers of steps, from 0 on, up to the first loss that is no number.
+        losses: (steps,) so far. marks: numbers of steps, from 0 on.
     """
+    marks = marks[marks <= len(losses)]
     for before, mark in zip(marks[:-1], marks[1:], strict=True):
         if losses[before:mark].mean() <= 0:
             return int(mark)
-    return len(losses) if marks[-1] == len(losses) else None
+    return None
 
 
 def energy(params: Mapping, settings: Mapping) -> Energy:
     """The learned energy."""
-    return neural.energy(params)
+    found = neural.energy(params)
+    if "entropy" in settings["terms"]:
+        found = found._replace(beta=params["units"]["scale"] * params["beta"])
+    return found
