@@ -62,14 +62,14 @@ def test_many_particles_have_the_plan_of_pot(n, m, shift, power):
 
 
 def heaps(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every fourth particle in one place and all others in another; the other way round in the second cloud."""
+    """The particles of the thinned clouds in one place and all others in another; the other way round in the second cloud."""
     draw = np.random.default_rng(9)
-    fourth = (np.arange(n) % 4 == 0)[:, None]
-    return draw.normal(size=(n, 2)) + 9 * ~fourth, draw.normal(size=(n, 2)) + 9 * fourth
+    thinned = (np.arange(n) % couplings._THINNING == 0)[:, None]
+    return draw.normal(size=(n, 2)) + 9 * ~thinned, draw.normal(size=(n, 2)) + 9 * thinned
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e-7])
-def test_clouds_whose_every_fourth_particle_misleads_have_the_plan_of_the_assignment(unit):
+def test_clouds_that_mislead_when_thinned_have_the_plan_of_the_assignment(unit):
     # Hardly a pair of the plan is among the first: without the plan that couples particles in their order there is none.
     x, y = (unit * cloud for cloud in heaps(600))
     plan = couplings.exact(x, y)

@@ -145,6 +145,9 @@ def polynomials(x: Array, s: Array, degree: int) -> list[Array]:
     """h_a(x) = E[(x + sqrt(2 s) xi)^a], xi normal, for a = 0..degree >= 1 at every number of x.
 
     h_0 = 1, h_1 = x, h_{a+1} = x h_a + 2 s a h_{a-1}, and h_a has the slope a h_{a-1}. For arrays of numpy or JAX.
+
+    Returns:
+        degree + 1 arrays as x.
     """
     found = [x**0, x]
     for a in range(1, degree):

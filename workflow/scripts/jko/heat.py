@@ -1,10 +1,9 @@
 """Test functions of the weak form: monomials and Gaussian bumps, smoothed by normal noise.
 
 phi_s(x) = E[phi(x + sqrt(2 s) xi)], xi normal, solves the heat equation d phi_s / ds = laplacian phi_s with phi_0 = phi
-(:func:`jko.features.features`). Both kinds have a closed form, with q = |x - c|^2 and w = sigma + 4 s:
+(:func:`jko.features.smoothed_features` for one point). Both kinds have a closed form, with q = |x - c|^2 and w = sigma + 4 s:
 
-- a power of a coordinate turns into its heat polynomial h_a, h_a' = a h_{a-1}, and a monomial into their product
-  (:func:`jko.features.smoothed_features` has both kinds for one point);
+- a power of a coordinate turns into its heat polynomial h_a, h_a' = a h_{a-1}, and a monomial into their product;
 - a bump turns into b = (sigma / w)^(d/2) exp(-q / w), with the gradient -2 (x - c) b / w and
   the laplacian (4 q / w^2 - 2 d / w) b. s may be negative, above -sigma / 4.
 

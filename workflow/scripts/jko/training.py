@@ -27,7 +27,7 @@ class Trained(NamedTuple):
 
     Attributes:
         state: pytree with leading axis S, after the last step.
-        means: (S, epochs) mean over each epoch of every number that the update returns, by name.
+        means: (S, epochs) mean over each epoch, up to the one that ended it, of every number that the update returns, by name.
         failed_step: (S,) first step whose loss was not finite or above the limit; -1 if none.
         kept: {epoch: state after that epoch}, for the epochs that were asked for.
     """

@@ -12,14 +12,14 @@ particles so far that the halves differ without end; it raises the mean of the l
 
 Below 0 a network follows the noise of the one population that there is. So a seed is taken where the mean loss since the
 last checkpoint is 0 or less for the first time, which sees no truth; there is no other regularisation. The training ends
-where all seeds are.
+where every seed is taken or lost.
 
-With an entropy beta goes in every step a share of the way to where the U-statistic is least, with r linear in beta,
+With an entropy beta goes in every step a share of the way to where the U-statistic is least, with r linearised in beta,
 
     beta <- max(beta - share (r_A^T S^{-1} r'_B + r'_A^T S^{-1} r_B) / 2 / |(r'_A + r'_B) / 2|^2, 0),    r' = dr / dbeta,
 
-beside the step of the optimiser for V. Steps of one size, as for a weight of the network, would be too large for a small beta
-and too small for a large one.
+beside the step of the optimiser for V; the denominator is that of the whole, which cannot vanish or change its sign. Steps of
+one size, as for a weight of the network, would be too large for a small beta and too small for a large one.
 
 S is that of particles at rest: where V or beta spread them by far, chi^2 stays above N at the true energy too, and the training goes
 on to its last step. With ``time_varying`` the network is V(x, t), with t the start of an interval, as the residual
@@ -204,7 +204,8 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         shared=known,
         keep=marks[1:].tolist(),
         until=lambda means: all(
-            ended(losses, marks) or not np.isfinite(losses).all() for losses in means["loss"]
+            ended(losses, marks) or not (np.abs(losses) <= settings["loss_limit"]).all()
+            for losses in means["loss"]
         ),
         report=report,
     )
@@ -222,6 +223,9 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         for s, mark in enumerate(taken)
     ]
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *found) | {"units": units}
+    if beta:
+        means = trained.means | {"beta": units["scale"][:, None] * trained.means["beta"]}
+        trained = trained._replace(means=means)
     return Fit(params, status, trained.history(snapshots.seed))
 
 
