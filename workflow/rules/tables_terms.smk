@@ -77,6 +77,31 @@ use rule table_potentials as table_beta with:
         code=code("table_errors"),
 
 
+use rule table_potentials as table_beta_networks with:
+    input:
+        metrics=experiment_metrics("beta_networks"),
+    output:
+        tsv=report(
+            "results/tables/beta_networks.tsv",
+            caption="../report/table_beta.rst",
+            category="All three energies",
+        ),
+        md="results/tables/beta_networks.md",
+    log:
+        "results/logs/table_beta_networks.log",
+    params:
+        datasets=experiment_columns("beta_networks", landscape="potential", true_beta="beta"),
+        metrics=["beta", "l2_uvp"],
+        methods=experiment_method_settings("beta_networks"),
+        references=["oracle", "zero_energy"],
+        layout={
+            "index": ["landscape", "true_beta"],
+            "columns": ["method", "scheme"],
+            "by": [],
+        },
+        code=code("table_errors"),
+
+
 use rule table_potentials as table_coverage with:
     input:
         metrics=experiment_metrics("coverage"),
