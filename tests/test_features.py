@@ -67,6 +67,36 @@ def kernel_basis(d: int = 2, degree: int = 4, waves: int = 6, width: float = 0.5
 
 
 @pytest.mark.parametrize(
+    ("d", "degree", "most"), [(1, 4, 10), (2, 1, 10), (2, 2, 10), (3, 5, 100), (10, 4, 100)]
+)
+@pytest.mark.parametrize("by", [0, 2])
+def test_derivatives_of_a_combination_are_the_automatic_ones_of_its_features(d, degree, most, by):
+    rng = np.random.default_rng(d)
+    basis = {
+        "monomials": features.monomials(d, degree, most),
+        "centers": rng.normal(size=(3, d)),
+        "sigma": rng.uniform(1, 2, size=3),
+    }
+    theta, z = rng.normal(size=len(basis["monomials"]) + 3), rng.normal(size=d)
+    with jax.enable_x64():
+        given = [jax.tree.map(jnp.asarray, leaf) for leaf in (theta, basis, z)]
+        found, wanted = (
+            [
+                f(*given),
+                jax.grad(f, by)(*given),
+                jax.jacfwd(jax.grad(f, 2), by)(*given),
+                jax.jacfwd(jax.hessian(f, 2), by)(*given),
+            ]
+            for f in (
+                features.combination,
+                lambda theta, basis, z: theta @ features.features(basis, z),
+            )
+        )
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
     ("d", "degree", "count"), [(2, 4, 3 + 5), (1, 4, 2), (3, 3, 6), (50, 4, 1275 + 50)]
 )
 def test_kernels_have_all_monomials_of_even_degree(d, degree, count):

@@ -18,7 +18,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jko.energies import Energy
-from jko.features import features, legendre, products
+from jko.features import combination, features, legendre, products
 from jko.pairs import standardise
 from jko.uncertainty import Uncertainty
 
@@ -27,7 +27,7 @@ def potential(params: Mapping, x: Array, t: Array) -> Array:
     """V(x, t) for x (d,)."""
     z, time = standardise(params["units"], x, t)
     theta = legendre(time, len(params["theta"])) @ params["theta"]
-    return params["units"]["scale"] * theta @ features(params["basis"], z)
+    return params["units"]["scale"] * combination(theta, params["basis"], z)
 
 
 def kernels(params: Mapping, z: Array) -> Array:

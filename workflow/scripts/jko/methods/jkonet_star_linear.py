@@ -76,7 +76,7 @@ def potential(params: Mapping, x: Array, t: Array) -> Array:
     """V(x) = scale theta . phi((x - center) / width), for x (d,); t is not used."""
     z, _ = standardise(params["units"], x, t)
     term = params["potential"]
-    return params["units"]["scale"] * term["theta"] @ features.features(term["basis"], z)
+    return params["units"]["scale"] * features.combination(term["theta"], term["basis"], z)
 
 
 def interaction(params: Mapping, z: Array) -> Array:
