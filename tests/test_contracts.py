@@ -56,6 +56,7 @@ ORDER = (
     "densities",
     "couplings",
     "curves",
+    "fixed_points",
     "solvers",
     "simulation",
     "pairs",

@@ -43,6 +43,35 @@ def test_drift_is_minus_the_gradient_of_the_functional_over_particles(kernel):
     np.testing.assert_allclose(drifts, oracle, rtol=2e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("pairs", [1, 15, 4096])
+def test_pulls_of_an_even_part_are_those_of_its_two_halves(monkeypatch, pairs):
+    """Pair by pair; in blocks of 1, 2 and 7 of the 7 particles, the last of which may overlap."""
+    monkeypatch.setattr(energies, "_BLOCK_PAIRS", pairs)
+
+    def kernel(z):
+        return jnp.sin(z[0]) + jnp.sum(z**4) / 8 + z[1] * z[2]
+
+    def halves(z):
+        return (kernel(z) + kernel(-z)) / 2
+
+    cloud = jnp.asarray(CLOUD)
+    found, height = energies.pulls(energies.Even(Partial(kernel)), cloud)
+    z = cloud[:, None, :] - cloud[None, :, :]
+    slopes = jax.vmap(jax.vmap(jax.grad(halves)))(z)
+    np.testing.assert_allclose(found, slopes.mean(axis=1), rtol=1e-5, atol=1e-5)
+    expected = float(jax.vmap(jax.vmap(halves))(z).mean())
+    assert float(height) == pytest.approx(expected, rel=1e-5)
+    whole, mean = energies.pulls(Partial(kernel), cloud)
+    one_sided = jax.vmap(jax.vmap(jax.grad(kernel)))(z).mean(axis=1)
+    np.testing.assert_allclose(whole, one_sided, rtol=1e-5, atol=1e-5)
+    assert float(mean) == pytest.approx(expected, rel=1e-5) and not np.allclose(whole, found)
+    energy = Energy(Partial(travelling), energies.Even(Partial(kernel)))
+    slope = jax.vmap(jax.grad(travelling), in_axes=(0, None))(cloud, T)
+    np.testing.assert_allclose(
+        energies.drifts(energy, cloud, T), -slope - found, rtol=1e-5, atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("kernel", [None, "quadratic", "flowers"])
 def test_drift_is_minus_the_gradient_of_the_first_variation_without_entropy(kernel):
     energy = Energy(Partial(travelling), None if kernel is None else Partial(KERNELS[kernel]), 0.7)

@@ -175,33 +175,26 @@ def bowl_and_attraction(scale: float) -> Energy:
     return Energy(potential, Partial(KERNELS["quadratic"]))
 
 
-def test_an_implicit_step_of_mutual_attraction_keeps_the_mean_and_contracts():
-    """W = |z|^2 / 2: y - m = (x - m) / (1 + tau) with m the mean of the population."""
+@pytest.mark.parametrize("tau", [0.5, 1.0, 20.0])
+def test_an_implicit_step_of_mutual_attraction_keeps_the_mean_and_contracts(tau):
+    """W = |z|^2 / 2: y - m = (x - m) / (1 + tau) with m the mean of the population, where a sweep alone multiplies y - m by -tau."""
     cloud = X + 3
     moved = solvers.step(
-        bowl_and_attraction(0), KEY, jnp.asarray(cloud), T, jnp.float32(0.5), "implicit"
+        bowl_and_attraction(0), KEY, jnp.asarray(cloud), T, jnp.float32(tau), "implicit"
     )
     mean = cloud.mean(axis=0)
     # The sweeps end at a ten-thousandth of the way.
-    np.testing.assert_allclose(moved, mean + (cloud - mean) / 1.5, rtol=1e-4)
+    np.testing.assert_allclose(moved, mean + (cloud - mean) / (1 + tau), rtol=1e-4, atol=3e-4)
 
 
 def test_sweeps_that_do_not_settle_are_no_prediction():
-    """W = -|z|^2: a sweep multiplies the distance from the mean by -2 tau, here by 4."""
+    """W = -|z|^2: a sweep multiplies the distance from the mean by 2 tau, here by 4, and what stays in its place is a maximum."""
     repulsion = bowl_and_attraction(0)._replace(interaction=Partial(lambda z: -jnp.sum(z**2)))
     moved = solvers.step(repulsion, KEY, CLOUD, T, jnp.float32(2.0), "implicit")
     assert np.isnan(moved).all()
     near = solvers.step(repulsion, KEY, CLOUD, T, jnp.float32(0.1), "implicit")
     mean = X.mean(axis=0)
     np.testing.assert_allclose(near, mean + (X - mean) / 0.8, rtol=1e-4, atol=1e-4)
-
-
-def test_sweeps_that_go_to_and_fro_are_given_up():
-    """W = |z|^2 / 2 and tau = 1: from x to the mean of the population and back, a billion times if let."""
-    moved = solvers.implicit_euler_step(
-        bowl_and_attraction(0), None, CLOUD, T, jnp.float32(1.0), sweeps=10**9
-    )
-    assert np.isnan(moved).all()
 
 
 def test_sweeps_end_where_the_force_is_not_exact_enough_to_settle_further():

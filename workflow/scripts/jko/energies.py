@@ -41,6 +41,15 @@ class Energy(NamedTuple):
     beta: float | Array = 0.0
 
 
+class Even(NamedTuple):
+    """The even part of a kernel as a W: (k(z) + k(-z)) / 2 for z (d,)."""
+
+    kernel: Callable[[Array], Array]
+
+    def __call__(self, z: Array) -> Array:
+        return (self.kernel(z) + self.kernel(-z)) / 2
+
+
 def first_variation(energy: Energy, x: Array, t: Array, cloud: Array, log_density: Array) -> Array:
     """dF/drho at x, up to a constant: V + W * rho + beta log rho.
 
@@ -72,8 +81,44 @@ def drifts(energy: Energy, cloud: Array, t: Array) -> Array:
 
     if energy.interaction is None:
         return jax.vmap(one)(cloud)
-    n = len(cloud)
-    return jax.lax.map(one, cloud, batch_size=min(n, max(1, _BLOCK_PAIRS // n)))
+    if isinstance(energy.interaction, Even):
+        alone = drifts(energy._replace(interaction=None), cloud, t)
+        return alone - pulls(energy.interaction, cloud)[0]
+    return jax.lax.map(one, cloud, batch_size=_rows(len(cloud)))
+
+
+def pulls(interaction: Callable[[Array], Array], cloud: Array) -> tuple[Array, Array]:
+    """(grad W * rho)(x) at every particle of a cloud (n, d), and the mean of W over all pairs: (n, d), ().
+
+    Of the even part of a kernel k every pair x, y is asked for once in each order, and not in both for each of the two particles:
+    mean_y grad W(x - y) = mean_y (grad k(x - y) - grad k(y - x)) / 2.
+    """
+    n, rows = len(cloud), _rows(len(cloud))
+    even = isinstance(interaction, Even)
+    kernel = jax.value_and_grad(interaction.kernel if even else interaction)
+    starts = jnp.arange(0, n, rows)
+
+    def block(from_left, start):
+        # The last block starts where it fits, and counts what is new alone.
+        first = jnp.minimum(start, n - rows)
+        new = (first + jnp.arange(rows) >= start).astype(cloud.dtype)
+        left = jax.lax.dynamic_slice_in_dim(cloud, first, rows)
+        values, slopes = jax.vmap(lambda x: jax.vmap(kernel)(x[None, :] - cloud))(left)
+        from_left = from_left + jnp.tensordot(new, slopes, axes=1)
+        return from_left, (jnp.mean(slopes, axis=1), new @ jnp.mean(values, axis=1))
+
+    from_left, (of_rows, heights) = jax.lax.scan(block, jnp.zeros_like(cloud), starts)
+    number = jnp.arange(n)
+    # Row i is in block i // rows, whose first row may lie before the block's start.
+    b = number // rows
+    found = of_rows[b, number - jnp.minimum(b * rows, n - rows)]
+    if even:
+        found = (found - from_left / n) / 2
+    return found, jnp.sum(heights) / n
+
+
+def _rows(n):
+    return min(n, max(1, _BLOCK_PAIRS // n))
 
 
 def interaction_alone(energy: Energy) -> Energy:

@@ -16,7 +16,7 @@ from jax import Array
 from jax.tree_util import Partial
 
 from jko import kernels, potentials
-from jko.energies import Energy, static, zero_energy
+from jko.energies import Energy, Even, static, zero_energy
 from jko.metrics import (
     bw2_uvp,
     implicit_l2_uvp,
@@ -155,7 +155,7 @@ def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:
             if alone and snapshots.truth.substeps == 1:
                 yield from _implicit_oracle(snapshots, s)
             if truth.interaction is not None:
-                even = truth._replace(interaction=Partial(_even, truth.interaction))
+                even = truth._replace(interaction=Even(truth.interaction))
                 yield from _gradient_numbers(snapshots, s, "even_oracle", "none", even, "ok")
 
 
@@ -275,10 +275,6 @@ def _posterior_of_beta(
     for metric, value in values.items():
         why = reason if found is None else ""
         yield Number(method, int(snapshots.seed[s]), "fit", scheme, metric, nan, value, why)
-
-
-def _even(kernel: Callable[[Array], Array], z: Array) -> Array:
-    return (kernel(z) + kernel(-z)) / 2
 
 
 def _gradient_numbers(

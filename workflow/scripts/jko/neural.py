@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import Partial
 
-from jko.energies import Energy
+from jko.energies import Energy, Even
 from jko.networks import MLP, apply_mlp
 from jko.pairs import standardise
 
@@ -67,13 +67,13 @@ def potential(params: Mapping, x: Array, t: Array) -> Array:
 
 
 def interaction(params: Mapping, z: Array) -> Array:
-    """W(z) for z (d,), the difference of two particles."""
+    """The kernel whose even part is W, for z (d,), the difference of two particles."""
     units = params["units"]
-    return units["scale"] * w(params["nets"], z / units["width"])
+    return units["scale"] * apply_mlp(params["nets"]["interaction"], z / units["width"])
 
 
 def energy(params: Mapping) -> Energy:
     """The Energy of ``params``: ``nets`` (:func:`init`) and ``units`` of one seed."""
     nets = params["nets"]
-    kernel = Partial(interaction, params) if "interaction" in nets else None
+    kernel = Even(Partial(interaction, params)) if "interaction" in nets else None
     return Energy(Partial(potential, params), kernel, params["units"]["scale"] * b(nets))

@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jko.energies import Energy, drifts, interaction_alone, noise_scale
+from jko.energies import Energy, drifts, noise_scale, pulls
+from jko.fixed_points import fixed_point
 
 Scheme = Literal["explicit", "implicit", "flow"]
 
 _NEWTON_STEPS = 25
 _LENGTHS = 6
-# Sweeps of an interaction without a smaller change, after which none will settle.
-_IDLE_SWEEPS = 10
 # Euler steps in a step of the flow.
 _SUBSTEPS = 25
 # Dimension from which on a Cholesky factor is worth the time that it takes to compile.
@@ -142,11 +141,10 @@ def implicit_euler_step(
     """One implicit step y = x - tau grad(V + W * rho')(y) with rho' the law of y, plus the noise.
 
     This is the JKO step of F without its entropy; the entropy acts as the noise sqrt(2 tau beta) n,
-    as in the explicit scheme. With an interaction, y is the fixed point of sweeps that take the
-    force f = (grad W * rho')(y) of the sweep before and the proximal point of V from x - tau f;
-    they contract where tau times the curvature of W * rho' is below 1, and end when the change is a
-    1e-4th of the way, or within a 1e-2th of it where rounding keeps it from falling further, or when it has not fallen
-    in ten sweeps: then they go to and fro for good.
+    as in the explicit scheme. With an interaction, which must be even, y is a :func:`jko.fixed_points.fixed_point` of sweeps
+    that take the force f = (grad W * rho')(y) of the place before and the proximal point of V from x - tau f, downhill in
+
+        mean_i [V(y_i) + |y_i - x_i|^2 / (2 tau)] + mean_ij W(y_i - y_j) / 2.
 
     Args:
         key, cloud: as of :func:`euler_step`. t, tau: () time and step; V is taken at t + tau.
@@ -159,34 +157,15 @@ def implicit_euler_step(
     def proximal(start):
         return proximal_points(lambda y: energy.potential(y, t + tau), start, tau)
 
+    def sweep(y):
+        pull, mean = pulls(energy.interaction, y)
+        potential = jnp.mean(jax.vmap(lambda z: energy.potential(z, t + tau))(y))
+        way = jnp.mean(jnp.sum((y - cloud) ** 2, axis=1)) / (2 * tau)
+        return proximal(cloud - tau * pull), potential + way + mean / 2
+
     if energy.interaction is None:
         return proximal(cloud) + _noise(energy, key, cloud, tau)
-    only_interaction = interaction_alone(energy)
-
-    def sweep(state):
-        y, _, least, idle, count = state
-        moved = proximal(cloud + tau * drifts(only_interaction, y, t))
-        change = _norm(moved - y)
-        falls = change < 0.9 * least
-        return (
-            moved,
-            change,
-            jnp.where(falls, change, least),
-            jnp.where(falls, 0, idle + 1),
-            count + 1,
-        )
-
-    def unsettled(state):
-        y, change, _, idle, count = state
-        way = _norm(y - cloud)
-        # Proximal points are as exact as an objective in single precision tells them apart.
-        stalled = (idle > 0) & (change <= 1e-2 * way)
-        return (change > 1e-4 * way) & ~stalled & (idle < _IDLE_SWEEPS) & (count < sweeps)
-
-    endless, none = jnp.asarray(jnp.inf, cloud.dtype), jnp.int32(0)
-    start = (cloud, endless, endless, none, none)
-    y, change, _, _, _ = jax.lax.while_loop(unsettled, sweep, start)
-    settled = change <= 1e-2 * _norm(y - cloud)
+    y, settled = fixed_point(sweep, cloud, sweeps)
     return jnp.where(settled, y, jnp.nan) + _noise(energy, key, cloud, tau)
 
 
