@@ -55,13 +55,13 @@ def test_pulls_of_an_even_part_are_those_of_its_two_halves(monkeypatch, pairs):
         return (kernel(z) + kernel(-z)) / 2
 
     cloud = jnp.asarray(CLOUD)
-    found, height = energies.pulls(energies.Even(Partial(kernel)), cloud)
+    found, height = energies.mean_pulls(energies.Even(Partial(kernel)), cloud)
     z = cloud[:, None, :] - cloud[None, :, :]
     slopes = jax.vmap(jax.vmap(jax.grad(halves)))(z)
     np.testing.assert_allclose(found, slopes.mean(axis=1), rtol=1e-5, atol=1e-5)
     expected = float(jax.vmap(jax.vmap(halves))(z).mean())
     assert float(height) == pytest.approx(expected, rel=1e-5)
-    whole, mean = energies.pulls(Partial(kernel), cloud)
+    whole, mean = energies.mean_pulls(Partial(kernel), cloud)
     one_sided = jax.vmap(jax.vmap(jax.grad(kernel)))(z).mean(axis=1)
     np.testing.assert_allclose(whole, one_sided, rtol=1e-5, atol=1e-5)
     assert float(mean) == pytest.approx(expected, rel=1e-5) and not np.allclose(whole, found)
@@ -162,12 +162,3 @@ def test_blocks_of_particles_change_nothing(monkeypatch):
         monkeypatch.setattr(energies, "_BLOCK_PAIRS", pairs)
         found = energies.drifts(energy, cloud, jnp.zeros(()))
         np.testing.assert_allclose(found, each, rtol=1e-5, atol=1e-5)
-
-
-def test_an_interaction_alone_moves_particles_without_the_potential():
-    energy = Energy(static(POTENTIALS["flowers"]), Partial(KERNELS["quadratic"]), 0.3)
-    cloud = np.random.default_rng(3).normal(size=(9, 2)).astype(np.float32)
-    alone = energies.interaction_alone(energy)
-    found = energies.drifts(alone, jnp.asarray(cloud), T)
-    np.testing.assert_allclose(found, cloud.mean(axis=0) - cloud, atol=1e-6)
-    assert alone.beta == 0.3

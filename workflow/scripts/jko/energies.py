@@ -7,7 +7,8 @@ Its Wasserstein gradient flow is the law of
 (jkonet_star eq. 10 writes the interaction without the 1/2 and its gradient without the 2;
 with the 1/2 here both describe the same dynamics.)
 
-Every function is written for one particle x: (d,) and the population as a cloud: (n, d).
+Functions are written for one particle x: (d,) and the population as a cloud: (n, d), but for :func:`drifts` and
+:func:`mean_pulls`, which are of all particles at once.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _BLOCK_PAIRS = 2**12
 class Energy(NamedTuple):
     """F, by its terms: a pytree, so that compiled functions take it as an argument.
 
-    The callables are `jax.tree_util.Partial`, whose leaves are the parameters of a learned term.
+    The callables are `jax.tree_util.Partial`, whose leaves are the parameters of a learned term; an interaction may also be
+    the :class:`Even` part of one.
 
     Attributes:
         potential: V(x, t) for x (d,) and t (); a static potential ignores t.
@@ -42,7 +44,7 @@ class Energy(NamedTuple):
 
 
 class Even(NamedTuple):
-    """The even part of a kernel as a W: (k(z) + k(-z)) / 2 for z (d,)."""
+    """The even part of a kernel k, a `jax.tree_util.Partial`, as a W: (k(z) + k(-z)) / 2 for z (d,)."""
 
     kernel: Callable[[Array], Array]
 
@@ -74,26 +76,21 @@ def drift(energy: Energy, x: Array, t: Array, cloud: Array) -> Array:
 
 
 def drifts(energy: Energy, cloud: Array, t: Array) -> Array:
-    """The :func:`drift` of every particle of a cloud (n, d): (n, d), block by block where particles see each other."""
-
-    def one(x):
-        return drift(energy, x, t, cloud)
-
+    """The :func:`drift` of every particle of a cloud (n, d): (n, d)."""
+    slopes = jax.vmap(lambda x: jax.grad(energy.potential)(x, t))(cloud)
     if energy.interaction is None:
-        return jax.vmap(one)(cloud)
-    if isinstance(energy.interaction, Even):
-        alone = drifts(energy._replace(interaction=None), cloud, t)
-        return alone - pulls(energy.interaction, cloud)[0]
-    return jax.lax.map(one, cloud, batch_size=_rows(len(cloud)))
+        return -slopes
+    return -slopes - mean_pulls(energy.interaction, cloud)[0]
 
 
-def pulls(interaction: Callable[[Array], Array], cloud: Array) -> tuple[Array, Array]:
-    """(grad W * rho)(x) at every particle of a cloud (n, d), and the mean of W over all pairs: (n, d), ().
+def mean_pulls(interaction: Callable[[Array], Array], cloud: Array) -> tuple[Array, Array]:
+    """(grad W * rho)(x) at every particle of a cloud (n, d), and the mean of W over all pairs: (n, d), (); block by block.
 
     Of the even part of a kernel k every pair x, y is asked for once in each order, and not in both for each of the two particles:
     mean_y grad W(x - y) = mean_y (grad k(x - y) - grad k(y - x)) / 2.
     """
-    n, rows = len(cloud), _rows(len(cloud))
+    n = len(cloud)
+    rows = min(n, max(1, _BLOCK_PAIRS // n))
     even = isinstance(interaction, Even)
     kernel = jax.value_and_grad(interaction.kernel if even else interaction)
     starts = jnp.arange(0, n, rows)
@@ -104,8 +101,8 @@ def pulls(interaction: Callable[[Array], Array], cloud: Array) -> tuple[Array, A
         new = (first + jnp.arange(rows) >= start).astype(cloud.dtype)
         left = jax.lax.dynamic_slice_in_dim(cloud, first, rows)
         values, slopes = jax.vmap(lambda x: jax.vmap(kernel)(x[None, :] - cloud))(left)
-        from_left = from_left + jnp.tensordot(new, slopes, axes=1)
-        return from_left, (jnp.mean(slopes, axis=1), new @ jnp.mean(values, axis=1))
+        from_left = from_left + jnp.sum(new[:, None, None] * slopes, axis=0)
+        return from_left, (jnp.mean(slopes, axis=1), jnp.sum(new * jnp.mean(values, axis=1)))
 
     from_left, (of_rows, heights) = jax.lax.scan(block, jnp.zeros_like(cloud), starts)
     number = jnp.arange(n)
@@ -115,15 +112,6 @@ def pulls(interaction: Callable[[Array], Array], cloud: Array) -> tuple[Array, A
     if even:
         found = (found - from_left / n) / 2
     return found, jnp.sum(heights) / n
-
-
-def _rows(n):
-    return min(n, max(1, _BLOCK_PAIRS // n))
-
-
-def interaction_alone(energy: Energy) -> Energy:
-    """The same energy with V = 0."""
-    return energy._replace(potential=static(_zero))
 
 
 def velocity(energy: Energy, x: Array, t: Array, cloud: Array, score: Array) -> Array:

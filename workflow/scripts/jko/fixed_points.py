@@ -17,15 +17,17 @@ _RIDGE = 1e-6
 _LONGEST = 10.0
 # Of a step that has led uphill, the share that is tried next.
 _SHORTER = 0.25
-# Sweeps without a smaller change, after which none will settle, and after which one near enough is as good as the last.
-_IDLE, _IDLE_NEAR = 10, 2
+# Sweeps without progress after which one near enough is as good as the last, and after which none will settle.
+_IDLE_NEAR, _IDLE = 3, 10
+# Roundings of the largest number within which everything is at rest.
+_REST = 16
 
 
 class _State(NamedTuple):
-    """The place y of the next sweep; the last one downhill, its value g(y), height and the ``share`` of its step that is tried.
+    """The place y of the next sweep; the last one downhill, its value g(y), height and the share of its sweep to go next.
 
-    values, residuals: (m, ...) changes of g(y) and of f = g(y) - y between sweeps downhill. best, least: value of the least
-    change |f|, and that. idle: sweeps since it fell.
+    values, residuals: (m, ...) changes of g(y) and of f = g(y) - y between sweeps downhill. best, least: place of the least
+    |f|, and that. mark: |f| when it last fell by a tenth. idle: sweeps without progress.
     """
 
     y: Array
@@ -37,6 +39,7 @@ class _State(NamedTuple):
     residuals: Array
     best: Array
     least: Array
+    mark: Array
     idle: Array
     count: Array
 
@@ -46,23 +49,25 @@ def fixed_point(
 ) -> tuple[Array, Array]:
     """y = g(y), downhill from ``start`` by Anderson's acceleration of the sweeps y <- g(y) (Anderson 1965; Walker and Ni 2011).
 
-    With G and F the changes of g and of f = g(y) - y between the last five places, the next place is g(y) - G gamma, where
-    gamma minimises |f - F gamma|: a secant method in the few directions that sweeps leave. Plain sweeps settle only
-    where g contracts, and go to and fro for good where it turns steps round. Where a place is higher than
-    the one before it, the sweep from there is taken instead, then shares of it, with an empty memory.
+    With G and F the changes of g and of f = g(y) - y between the last five places downhill, the next place is g(y) - G gamma,
+    where gamma minimises |f - F gamma|_2: a secant method in the few directions that sweeps leave. Plain sweeps settle
+    only where g contracts, and go to and fro for good where it turns steps round. A secant that points against f gives way to
+    the sweep, and none is longer than ten sweeps. Where a place is higher than the last one downhill, the next is on
+    the way of the sweep from that one, first all of it, then a quarter each time, with an empty memory.
 
-    Ends when |f| is a 1e-4th of the way |g(y) - start|, or within a 1e-2th of it where rounding keeps it from
-    falling further, when it has not fallen in ten sweeps, or after so many; norms are largest components.
+    There is progress where the height falls, beyond rounding, or |f|, by a tenth. Ends when |f| is a 1e-4th of the way |y - start|
+    or rounding, when there was no progress in three sweeps and |f| is within a 1e-2th of the way, or in ten sweeps, or
+    after so many; these norms are largest components.
 
     Args:
-        g: y (...) to g(y) (...) and the height () of y, which g(y) - y points down from.
-        start: (...).
+        g: y (...) to g(y) (...) and the height () of y. Where g(y) - y does not point down from y, that is as far as it goes.
+        start: (...). sweeps: at most so many.
 
     Returns:
-        The g(y) of the least |f| (...), and whether that is within a 1e-2th of the way ().
+        The y of the least |f| downhill (...), and whether that is within a 1e-2th of the way or rounding ().
     """
     dtype = start.dtype
-    endless, none = jnp.asarray(jnp.inf, dtype), jnp.int32(0)
+    endless, none, whole = jnp.asarray(jnp.inf, dtype), jnp.int32(0), jnp.ones((), dtype)
     empty = jnp.zeros((_MEMORY, *start.shape), dtype)
 
     def sweep(state: _State) -> _State:
@@ -73,37 +78,43 @@ def fixed_point(
         down = (height <= state.height + rounding) & jnp.isfinite(change)
         values = _remembered(state.values, value - state.value, state.count)
         residuals = _remembered(state.residuals, residual - before, state.count)
-        move = residual - jnp.tensordot(_weights(residuals, residual), values, axes=1)
+        move = residual - jnp.tensordot(
+            _weights(residuals, residual), values, axes=1, precision="highest"
+        )
         # A secant across a top leads back to it.
         move = jnp.where(jnp.sum(move * residual) > 0, move, residual)
         onward = state.y + jnp.minimum(1, _LONGEST * change / _norm(move)) * move
-        # The first way back is as long as a sweep.
-        share = jnp.where(down, 1 / _SHORTER, _SHORTER * state.share)
-        better, falls = (down & (change < bound * state.least) for bound in (1.0, 0.9))
+        better, falls = down & (change < state.least), down & (change < 0.9 * state.mark)
+        progress = falls | (height < state.height - rounding)
         return _State(
-            y=jnp.where(down, onward, state.last + share * before),
+            y=jnp.where(down, onward, state.last + state.share * before),
             last=jnp.where(down, state.y, state.last),
             value=jnp.where(down, value, state.value),
             height=jnp.where(down, height, state.height),
-            share=share,
+            share=jnp.where(down, whole, _SHORTER * state.share),
             values=jnp.where(down, values, empty),
             residuals=jnp.where(down, residuals, empty),
-            best=jnp.where(better, value, state.best),
+            best=jnp.where(better, state.y, state.best),
             least=jnp.where(better, change, state.least),
-            idle=jnp.where(falls, 0, state.idle + 1),
+            mark=jnp.where(falls, change, state.mark),
+            idle=jnp.where(progress, 0, state.idle + 1),
             count=state.count + 1,
         )
 
-    def unsettled(state: _State) -> Array:
-        way = _norm(state.best - start)
-        stalled = (state.idle > _IDLE_NEAR) & (state.least <= 1e-2 * way)
-        far = state.least > 1e-4 * way
-        return far & ~stalled & (state.idle < _IDLE) & (state.count < sweeps)
+    def within(share: float, state: _State) -> Array:
+        rest = _REST * jnp.finfo(dtype).eps * _norm(state.best)
+        return state.least <= jnp.maximum(share * _norm(state.best - start), rest)
 
-    whole = jnp.ones((), dtype)
-    first = _State(start, start, start, endless, whole, empty, empty, start, endless, none, none)
+    def unsettled(state: _State) -> Array:
+        stalled = (state.idle >= _IDLE_NEAR) & within(1e-2, state)
+        ended = within(1e-4, state) | stalled | (state.idle >= _IDLE)
+        return ~ended & (state.count < sweeps)
+
+    first = _State(
+        *(start, start, start, endless, whole, empty, empty, start, endless, endless, none, none)
+    )
     found = jax.lax.while_loop(unsettled, sweep, first)
-    return found.best, found.least <= 1e-2 * _norm(found.best - start)
+    return found.best, within(1e-2, found)
 
 
 def _remembered(changes: Array, new: Array, count: Array) -> Array:
@@ -117,10 +128,11 @@ def _weights(changes: Array, residual: Array) -> Array:
     length = jnp.linalg.norm(flat, axis=1)
     length = jnp.where(length > 0, length, 1)
     unit = flat / length[:, None]
-    gram = unit @ unit.T
+    gram = jnp.matmul(unit, unit.T, precision="highest")
     # A change of 0 has 1 on the diagonal, too.
     gram = gram + jnp.diag(1 + _RIDGE - jnp.diag(gram))
-    return jnp.linalg.solve(gram, unit @ residual.ravel()) / length
+    along = jnp.matmul(unit, residual.ravel(), precision="highest")
+    return jnp.linalg.solve(gram, along) / length
 
 
 def _norm(array: Array) -> Array:

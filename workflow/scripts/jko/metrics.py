@@ -13,7 +13,7 @@ from jax import Array
 from scipy.spatial import cKDTree
 
 from jko.couplings import network_simplex, squared_distances
-from jko.energies import Energy, drifts, interaction_alone
+from jko.energies import Energy, mean_pulls
 
 
 def w1(x: np.ndarray, y: np.ndarray) -> float:
@@ -109,8 +109,11 @@ def _gradient_gap(energy: Energy, truth: Energy, cloud: Array, t: Array) -> Arra
 
 @jax.jit
 def _interaction_gap(energy: Energy, truth: Energy, cloud: Array) -> Array:
-    found, true = (drifts(interaction_alone(one), cloud, jnp.zeros(())) for one in (energy, truth))
-    return true - found
+    found, true = (
+        jnp.zeros_like(cloud) if one is None else mean_pulls(one, cloud)[0]
+        for one in (energy.interaction, truth.interaction)
+    )
+    return found - true
 
 
 def l2_uvps(

@@ -11,6 +11,7 @@ and beta grad log rho, share one unit, scale / width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +53,7 @@ def v(nets: Mapping, z: Array, t: Array) -> Array:
 
 def w(nets: Mapping, z: Array) -> Array:
     """w at the standardised difference z (d,) of two particles."""
-    return (apply_mlp(nets["interaction"], z) + apply_mlp(nets["interaction"], -z)) / 2
+    return Even(partial(apply_mlp, nets["interaction"]))(z)
 
 
 def b(nets: Mapping) -> Array:
@@ -66,7 +67,7 @@ def potential(params: Mapping, x: Array, t: Array) -> Array:
     return units["scale"] * v(params["nets"], *standardise(units, x, t))
 
 
-def interaction(params: Mapping, z: Array) -> Array:
+def kernel(params: Mapping, z: Array) -> Array:
     """The kernel whose even part is W, for z (d,), the difference of two particles."""
     units = params["units"]
     return units["scale"] * apply_mlp(params["nets"]["interaction"], z / units["width"])
@@ -75,5 +76,5 @@ def interaction(params: Mapping, z: Array) -> Array:
 def energy(params: Mapping) -> Energy:
     """The Energy of ``params``: ``nets`` (:func:`init`) and ``units`` of one seed."""
     nets = params["nets"]
-    kernel = Even(Partial(interaction, params)) if "interaction" in nets else None
-    return Energy(Partial(potential, params), kernel, params["units"]["scale"] * b(nets))
+    interaction = Even(Partial(kernel, params)) if "interaction" in nets else None
+    return Energy(Partial(potential, params), interaction, params["units"]["scale"] * b(nets))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jko.energies import Energy, drifts, noise_scale, pulls
+from jko.energies import Energy, drifts, mean_pulls, noise_scale
 from jko.fixed_points import fixed_point
 
 Scheme = Literal["explicit", "implicit", "flow"]
@@ -77,8 +77,10 @@ def _positive_solve(matrix, vector):
     return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(matrix), True), vector)
 
 
-def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) -> Array:
-    """A local minimiser y of V(y) + |y - x|^2 / (2 tau), reached downhill from x: y = x - tau grad V(y).
+def proximal_point(
+    potential: Callable[[Array], Array], x: Array, tau: Array, start: Array
+) -> Array:
+    """A local minimiser y of V(y) + |y - x|^2 / (2 tau), reached downhill from ``start``: y = x - tau grad V(y).
 
     Newton steps with the Hessian's eigenvalues taken by absolute value, so that each is a descent
     direction where V is not convex, and with shorter steps to choose from, so that the objective
@@ -86,7 +88,7 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
     the way from x, or after 25 steps.
 
     Args:
-        potential: V for y (d,). x: (d,). tau: ().
+        potential: V for y (d,). x, start: (d,). tau: ().
     """
 
     def objective(y):
@@ -121,14 +123,20 @@ def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) ->
         _, _, count, moving = state
         return moving & (count < _NEWTON_STEPS)
 
-    start = (x, objective(x), jnp.int32(0), jnp.bool_(True))
-    return jax.lax.while_loop(unfinished, newton, start)[0]
+    first = (start, objective(start), jnp.int32(0), jnp.bool_(True))
+    return jax.lax.while_loop(unfinished, newton, first)[0]
 
 
-def proximal_points(potential: Callable[[Array], Array], cloud: Array, tau: Array) -> Array:
-    """The :func:`proximal_point` of every particle of a cloud (n, d), some at a time."""
+def proximal_points(
+    potential: Callable[[Array], Array], cloud: Array, tau: Array, starts: Array
+) -> Array:
+    """The :func:`proximal_point` of every particle of a cloud (n, d) from its own of ``starts`` (n, d) on, some at a time."""
     block = min(len(cloud), BLOCK_PARTICLES)
-    return jax.lax.map(lambda x: proximal_point(potential, x, tau), cloud, batch_size=block)
+    return jax.lax.map(
+        lambda places: proximal_point(potential, places[0], tau, places[1]),
+        (cloud, starts),
+        batch_size=block,
+    )
 
 
 def _norm(vector: Array) -> Array:
@@ -136,15 +144,17 @@ def _norm(vector: Array) -> Array:
 
 
 def implicit_euler_step(
-    energy: Energy, key: Array | None, cloud: Array, t: Array, tau: Array, sweeps: int = 50
+    energy: Energy, key: Array | None, cloud: Array, t: Array, tau: Array, sweeps: int = 100
 ) -> Array:
     """One implicit step y = x - tau grad(V + W * rho')(y) with rho' the law of y, plus the noise.
 
     This is the JKO step of F without its entropy; the entropy acts as the noise sqrt(2 tau beta) n,
-    as in the explicit scheme. With an interaction, which must be even, y is a :func:`jko.fixed_points.fixed_point` of sweeps
-    that take the force f = (grad W * rho')(y) of the place before and the proximal point of V from x - tau f, downhill in
+    as in the explicit scheme. With an interaction y is a :func:`jko.fixed_points.fixed_point` of sweeps that take the
+    pull p = (grad W * rho')(y) of the place before and the proximal point of V from x - tau p, sought from y on, downhill in
 
         mean_i [V(y_i) + |y_i - x_i|^2 / (2 tau)] + mean_ij W(y_i - y_j) / 2.
+
+    The pull is the slope of its last term for an even W alone.
 
     Args:
         key, cloud: as of :func:`euler_step`. t, tau: () time and step; V is taken at t + tau.
@@ -154,17 +164,17 @@ def implicit_euler_step(
         (n, d) the population at time t + tau; NaN where the sweeps did not settle.
     """
 
-    def proximal(start):
-        return proximal_points(lambda y: energy.potential(y, t + tau), start, tau)
+    def proximal(x, start):
+        return proximal_points(lambda y: energy.potential(y, t + tau), x, tau, start)
 
     def sweep(y):
-        pull, mean = pulls(energy.interaction, y)
+        pulls, mean = mean_pulls(energy.interaction, y)
         potential = jnp.mean(jax.vmap(lambda z: energy.potential(z, t + tau))(y))
         way = jnp.mean(jnp.sum((y - cloud) ** 2, axis=1)) / (2 * tau)
-        return proximal(cloud - tau * pull), potential + way + mean / 2
+        return proximal(cloud - tau * pulls, y), potential + way + mean / 2
 
     if energy.interaction is None:
-        return proximal(cloud) + _noise(energy, key, cloud, tau)
+        return proximal(cloud, cloud) + _noise(energy, key, cloud, tau)
     y, settled = fixed_point(sweep, cloud, sweeps)
     return jnp.where(settled, y, jnp.nan) + _noise(energy, key, cloud, tau)
 
