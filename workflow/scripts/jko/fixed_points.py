@@ -19,12 +19,15 @@ _LONGEST = 10.0
 _SHORTER = 0.25
 # Sweeps without progress after which one near enough is as good as the last, and after which none will settle.
 _IDLE_NEAR, _IDLE = 3, 10
+# Share of the fall of the height so far by which it must fall on.
+_FALL = 1e-3
 # Roundings of the largest number within which everything is at rest.
 _REST = 16
 
 
 class _State(NamedTuple):
-    """The place y of the next sweep; the last one downhill, its value g(y), height and the share of its sweep to go next.
+    """The place y of the next sweep; the last one downhill, its value g(y) and height, after that of the first; and
+    the share of its sweep to go next.
 
     values, residuals: (m, ...) changes of g(y) and of f = g(y) - y between sweeps downhill. best, least: place of the least
     |f|, and that. mark: |f| when it last fell by a tenth. idle: sweeps without progress.
@@ -33,6 +36,7 @@ class _State(NamedTuple):
     y: Array
     last: Array
     value: Array
+    first: Array
     height: Array
     share: Array
     values: Array
@@ -55,7 +59,7 @@ def fixed_point(
     the sweep, and none is longer than ten sweeps. Where a place is higher than the last one downhill, the next is on
     the way of the sweep from that one, first all of it, then a quarter each time, with an empty memory.
 
-    There is progress where the height falls, beyond rounding, or |f|, by a tenth. Ends when |f| is a 1e-4th of the way |y - start|
+    There is progress where the height falls by a 1e-3th of its fall so far, beyond rounding, or |f| by a tenth. Ends when |f| is a 1e-4th of the way |y - start|
     or rounding, when there was no progress in three sweeps and |f| is within a 1e-2th of the way, or in ten sweeps, or
     after so many; these norms are largest components.
 
@@ -85,11 +89,14 @@ def fixed_point(
         move = jnp.where(jnp.sum(move * residual) > 0, move, residual)
         onward = state.y + jnp.minimum(1, _LONGEST * change / _norm(move)) * move
         better, falls = down & (change < state.least), down & (change < 0.9 * state.mark)
-        progress = falls | (height < state.height - rounding)
+        first = jnp.where(state.count > 0, state.first, height)
+        enough = jnp.maximum(rounding, _FALL * (first - state.height))
+        progress = falls | (height < state.height - enough)
         return _State(
             y=jnp.where(down, onward, state.last + state.share * before),
             last=jnp.where(down, state.y, state.last),
             value=jnp.where(down, value, state.value),
+            first=first,
             height=jnp.where(down, height, state.height),
             share=jnp.where(down, whole, _SHORTER * state.share),
             values=jnp.where(down, values, empty),
@@ -111,7 +118,21 @@ def fixed_point(
         return ~ended & (state.count < sweeps)
 
     first = _State(
-        *(start, start, start, endless, whole, empty, empty, start, endless, endless, none, none)
+        *(
+            start,
+            start,
+            start,
+            endless,
+            endless,
+            whole,
+            empty,
+            empty,
+            start,
+            endless,
+            endless,
+            none,
+            none,
+        )
     )
     found = jax.lax.while_loop(unsettled, sweep, first)
     return found.best, within(1e-2, found)
