@@ -20,7 +20,7 @@ _SHORTER = 0.25
 # Sweeps without progress after which one near enough is as good as the last, and after which none will settle.
 _IDLE_NEAR, _IDLE = 3, 10
 # Share of the fall of the height so far by which it must fall on.
-_FALL = 1e-3
+_FALL = 1e-4
 # Roundings of the largest number within which everything is at rest.
 _REST = 16
 
@@ -59,7 +59,7 @@ def fixed_point(
     the sweep, and none is longer than ten sweeps. Where a place is higher than the last one downhill, the next is on
     the way of the sweep from that one, first all of it, then a quarter each time, with an empty memory.
 
-    There is progress where the height falls by a 1e-3th of its fall so far, beyond rounding, or |f| by a tenth. Ends when |f| is a 1e-4th of the way |y - start|
+    There is progress where the height falls by a 1e-4th of its fall so far, beyond rounding, or |f| by a tenth. Ends when |f| is a 1e-4th of the way |y - start|
     or rounding, when there was no progress in three sweeps and |f| is within a 1e-2th of the way, or in ten sweeps, or
     after so many; these norms are largest components.
 
