@@ -59,9 +59,9 @@ def fixed_point(
     the sweep, and none is longer than ten sweeps. Where a place is higher than the last one downhill, the next is on
     the way of the sweep from that one, first all of it, then a quarter each time, with an empty memory.
 
-    There is progress where the height falls by a 1e-4th of its fall so far, beyond rounding, or |f| by a tenth. Ends when |f| is a 1e-4th of the way |y - start|
-    or rounding, when there was no progress in three sweeps and |f| is within a 1e-2th of the way, or in ten sweeps, or
-    after so many; these norms are largest components.
+    There is progress where the height falls by a 1e-4th of its fall so far, beyond rounding, or |f| by a tenth. Ends when
+    |f| is a 1e-4th of the way |y - start| or rounding, when there was no progress in three sweeps and |f| is within a 1e-2th
+    of the way, or in ten sweeps, or after so many; these norms are largest components.
 
     Args:
         g: y (...) to g(y) (...) and the height () of y. Where g(y) - y does not point down from y, that is as far as it goes.
