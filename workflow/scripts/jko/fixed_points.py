@@ -26,10 +26,9 @@ _REST = 16
 
 
 class _State(NamedTuple):
-    """The place y of the next sweep; the last one downhill, its value g(y) and height, after that of the first; and
-    the share of its sweep to go next.
+    """The place y of the next sweep; the last one downhill, its value g(y), height and the share of its sweep to go next.
 
-    values, residuals: (m, ...) changes of g(y) and of f = g(y) - y between sweeps downhill. best, least: place of the least
+    first: height of the start. values, residuals: (m, ...) changes of g(y) and of f = g(y) - y between sweeps downhill. best, least: place of the least
     |f|, and that. mark: |f| when it last fell by a tenth. idle: sweeps without progress.
     """
 
