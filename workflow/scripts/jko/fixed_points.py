@@ -28,8 +28,8 @@ _REST = 16
 class _State(NamedTuple):
     """The place y of the next sweep; the last one downhill, its value g(y), height and the share of its sweep to go next.
 
-    first: height of the start. values, residuals: (m, ...) changes of g(y) and of f = g(y) - y between sweeps downhill. best, least: place of the least
-    |f|, and that. mark: |f| when it last fell by a tenth. idle: sweeps without progress.
+    first: height of the start. values, residuals: (m, ...) changes of g(y) and of f = g(y) - y between sweeps downhill.
+    best, least: place of the least |f|, and that. mark: |f| when it last fell by a tenth. idle: sweeps without progress.
     """
 
     y: Array
@@ -116,24 +116,22 @@ def fixed_point(
         ended = within(1e-4, state) | stalled | (state.idle >= _IDLE)
         return ~ended & (state.count < sweeps)
 
-    first = _State(
-        *(
-            start,
-            start,
-            start,
-            endless,
-            endless,
-            whole,
-            empty,
-            empty,
-            start,
-            endless,
-            endless,
-            none,
-            none,
-        )
+    begun = _State(
+        y=start,
+        last=start,
+        value=start,
+        first=endless,
+        height=endless,
+        share=whole,
+        values=empty,
+        residuals=empty,
+        best=start,
+        least=endless,
+        mark=endless,
+        idle=none,
+        count=none,
     )
-    found = jax.lax.while_loop(unsettled, sweep, first)
+    found = jax.lax.while_loop(unsettled, sweep, begun)
     return found.best, within(1e-2, found)
 
 
