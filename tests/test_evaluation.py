@@ -121,6 +121,21 @@ def test_a_prediction_that_ran_away_is_a_reason_and_no_number(value, reason):
     assert np.isfinite(early["value"]).all() and (early["reason"] == "").all()
 
 
+def test_an_implicit_step_that_was_not_found_is_named_as_such():
+    steps = [np.full_like(cloud, np.nan) for cloud in DATA.clouds(0, "test")[:-1]]
+    keys = [("one_step", "implicit"), ("one_step", "explicit"), ("rollout", "implicit")]
+    found = dict.fromkeys(keys, steps)
+    table = frame(
+        evaluation.evaluate_fit(
+            DATA, [zero_energy()] * 2, [found] * 2, ["ok", "ok"], "implicit", "mine"
+        )
+    )
+    table = table[table["mode"] == "one_step"].set_index("scheme")
+    assert table["value"].isna().all()
+    assert table.loc["implicit", "reason"].str.startswith("no implicit step was found").all()
+    assert (table.loc["explicit", "reason"] == "the prediction is not finite").all()
+
+
 def test_a_reference_that_does_not_vary_is_a_reason_and_no_number():
     data, _ = followed(lambda x, k: 0 * x, n=10, steps=1)
     table = frame(evaluation.evaluate_references(data))

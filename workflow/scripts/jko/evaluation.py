@@ -173,10 +173,10 @@ def _cloud_numbers(
     """
     seed = int(snapshots.seed[s])
 
-    def measure(cloud: np.ndarray | None, k: int, metric: str) -> tuple[float, str]:
+    def measure(cloud: np.ndarray | None, scheme: str, k: int, metric: str) -> tuple[float, str]:
         if cloud is None:
             return float("nan"), reason
-        why = lost(cloud, snapshots)
+        why = lost(cloud, scheme, snapshots)
         if why:
             return float("nan"), why
         value = CLOUD_METRICS[metric](cloud, snapshots.cloud(s, "test", k + 1))
@@ -190,16 +190,19 @@ def _cloud_numbers(
                 cloud = None if clouds is None else clouds[k]
                 for metric in CLOUD_METRICS:
                     # The first step of a rollout is also one ahead: the same cloud is measured once.
-                    if (id(cloud), k, metric) not in measured:
-                        measured[id(cloud), k, metric] = pool.submit(measure, cloud, k, metric)
+                    key = id(cloud), scheme, k, metric
+                    if key not in measured:
+                        measured[key] = pool.submit(measure, cloud, scheme, k, metric)
                     places.append((mode, scheme, cloud, k, metric))
         for mode, scheme, cloud, k, metric in places:
-            value, why = measured[id(cloud), k, metric].result()
+            value, why = measured[id(cloud), scheme, k, metric].result()
             yield Number(method, seed, mode, scheme, metric, snapshots.time[k + 1], value, why)
 
 
-def lost(predicted: np.ndarray, snapshots: Snapshots) -> str:
-    """Why a prediction counts as diverged, or "": not finite, or far outside all that was observed."""
+def lost(predicted: np.ndarray, scheme: str, snapshots: Snapshots) -> str:
+    """Why there is no prediction, or "": no implicit step, a number that is not finite, or one far outside all that was observed."""
+    if scheme == "implicit" and np.isnan(predicted).all():
+        return "no implicit step was found: its sweeps did not settle"
     if not np.isfinite(predicted).all():
         return "the prediction is not finite"
     if np.max(np.abs(predicted)) > _FAR * np.max(np.abs(snapshots.x)):
