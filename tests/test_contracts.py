@@ -56,7 +56,7 @@ ORDER = (
     "densities",
     "couplings",
     "curves",
-    "fixed_points",
+    "descent",
     "solvers",
     "simulation",
     "pairs",

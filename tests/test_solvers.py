@@ -88,7 +88,7 @@ def test_without_diffusion_the_key_changes_nothing_and_with_it_everything(scheme
 
 @pytest.mark.parametrize("tau", [1e-3, 0.1, 100.0])
 def test_the_proximal_point_of_a_quadratic_is_exact(tau):
-    found = jax.vmap(lambda x: solvers.proximal_point(bowl, x, jnp.float32(tau), x))(CLOUD)
+    found = jax.vmap(lambda x: solvers.proximal_point(bowl, x, jnp.float32(tau)))(CLOUD)
     np.testing.assert_allclose(found, X / (1 + tau * STIFFNESS), rtol=1e-5, atol=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_the_proximal_point_is_downhill_and_stationary(name):
     @jax.jit
     def solve(start):
         def one(x):
-            y = solvers.proximal_point(potential, x, tau, x)
+            y = solvers.proximal_point(potential, x, tau)
             objective = potential(y) + jnp.sum((y - x) ** 2) / (2 * tau)
             residual = y - x + tau * jax.grad(potential)(y)
             curvature = jnp.linalg.norm(jax.hessian(potential)(y))
@@ -124,7 +124,7 @@ def test_the_proximal_point_is_downhill_and_stationary(name):
 def test_the_proximal_point_of_a_double_well_ends_in_a_valley(tau):
     """At the hilltop the Hessian of the objective is 1/tau - 4: negative from tau = 1/4 on."""
     start = jnp.array([[1e-3, -1e-3], [0.5, -0.2], [2.0, -3.0], [1.0, -1.0], [-0.1, 0.9]])
-    end = jax.vmap(lambda x: solvers.proximal_point(double_well, x, jnp.float32(tau), x))(start)
+    end = jax.vmap(lambda x: solvers.proximal_point(double_well, x, jnp.float32(tau)))(start)
     slope = np.asarray(end - start + tau * jax.vmap(jax.grad(double_well))(end))
     curvature = 1 + tau * (12 * np.asarray(end) ** 2 - 4)
     np.testing.assert_allclose(slope, 0, atol=1e-4 * (1 + tau))
@@ -158,7 +158,7 @@ def test_an_absolute_value_solves_alike_alone_and_among_others(lowest, d):
 
 def test_a_start_that_is_not_finite_stays_so_and_ends():
     start = jnp.array([jnp.nan, 1.0])
-    end = solvers.proximal_point(double_well, start, TAU, start)
+    end = solvers.proximal_point(double_well, start, TAU)
     assert np.isnan(end).any()
 
 
@@ -178,19 +178,19 @@ def bowl_and_attraction(scale: float) -> Energy:
 
 @pytest.mark.parametrize("tau", [0.5, 1.0, 20.0])
 def test_an_implicit_step_of_mutual_attraction_keeps_the_mean_and_contracts(tau):
-    """W = |z|^2 / 2: y - m = (x - m) / (1 + tau) with m the mean of the population, where a sweep alone multiplies y - m by -tau."""
+    """W = |z|^2 / 2: y - m = (x - m) / (1 + tau) with m the mean of the population."""
     cloud = X + 3
     moved = solvers.step(
         bowl_and_attraction(0), KEY, jnp.asarray(cloud), T, jnp.float32(tau), "implicit"
     )
     mean = cloud.mean(axis=0)
-    # The sweeps end at a ten-thousandth of the way.
+    # The descent ends at a ten-thousandth of the way.
     atol = 1e-4 * np.max(np.abs(moved - cloud))
     np.testing.assert_allclose(moved, mean + (cloud - mean) / (1 + tau), rtol=1e-4, atol=atol)
 
 
-def test_sweeps_that_do_not_settle_are_no_prediction():
-    """W = -|z|^2: a sweep multiplies the distance from the mean by 2 tau, here by 4, and what stays in its place is a maximum."""
+def test_a_step_without_a_minimum_is_no_prediction():
+    """W = -|z|^2: from tau = 1/2 on the energy falls without end, and what stays in its place is a maximum."""
     repulsion = bowl_and_attraction(0)._replace(interaction=Partial(lambda z: -jnp.sum(z**2)))
     moved = solvers.step(repulsion, KEY, CLOUD, T, jnp.float32(2.0), "implicit")
     assert np.isnan(moved).all()
@@ -199,16 +199,15 @@ def test_sweeps_that_do_not_settle_are_no_prediction():
     np.testing.assert_allclose(near, mean + (X - mean) / 0.8, rtol=1e-4, atol=1e-4)
 
 
-def test_sweeps_end_where_the_force_is_not_exact_enough_to_settle_further():
-    """A ripple of W too short for a fixed point moves every sweep by some thousandths of the way."""
+def test_a_step_ends_where_the_force_is_not_exact_enough_to_settle_further():
+    """A ripple of W that no step sees moves the force by some thousandths of the way."""
 
     def rippled(z):
         return jnp.sum(z**2) / 2 + 0.05 / 1e5 * jnp.sum(jnp.sin(1e5 * z))
 
     energy = bowl_and_attraction(0)._replace(interaction=Partial(rippled))
     few, many = (
-        solvers.implicit_euler_step(energy, KEY, CLOUD, T, TAU, sweeps=sweeps)
-        for sweeps in (25, 50)
+        solvers.implicit_euler_step(energy, KEY, CLOUD, T, TAU, steps=steps) for steps in (25, 50)
     )
     np.testing.assert_array_equal(few, many)
     mean = X.mean(axis=0)
@@ -222,7 +221,7 @@ def test_sweeps_end_where_the_force_is_not_exact_enough_to_settle_further():
 def test_strong_attraction_and_two_wells_leave_a_population_that_satisfies_its_own_condition(
     height, depth, tau
 ):
-    """V = height sum_i (x_i^2 - 1)^2 and W = -depth exp(-|z|^2), steep enough that sweeps alone do not settle."""
+    """V = height sum_i (x_i^2 - 1)^2 and W = -depth exp(-|z|^2), steep enough that the implicit condition has several solutions."""
     energy = Energy(
         Partial(lambda x, t: height * jnp.sum((x**2 - 1) ** 2)),
         Partial(lambda z: -depth * jnp.exp(-jnp.sum(z**2))),

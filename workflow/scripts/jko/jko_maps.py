@@ -207,7 +207,7 @@ def proximal(v: Callable, nets: Any, step: Step) -> Clouds:
     def value(z):
         return v(nets, z, step.t)
 
-    points = jax.lax.stop_gradient(proximal_points(value, step.cloud.z, step.h, step.cloud.z))
+    points = jax.lax.stop_gradient(proximal_points(value, step.cloud.z, step.h))
 
     def newton(y, z):
         condition = jax.grad(value)(y) + (y - z) / step.h

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jko.descent import proximal_minimum
 from jko.energies import Energy, drifts, mean_pulls, noise_scale
-from jko.fixed_points import fixed_point
 
 Scheme = Literal["explicit", "implicit", "flow"]
 
@@ -77,10 +77,8 @@ def _positive_solve(matrix, vector):
     return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(matrix), True), vector)
 
 
-def proximal_point(
-    potential: Callable[[Array], Array], x: Array, tau: Array, start: Array
-) -> Array:
-    """A local minimiser y of V(y) + |y - x|^2 / (2 tau), reached downhill from ``start``: y = x - tau grad V(y).
+def proximal_point(potential: Callable[[Array], Array], x: Array, tau: Array) -> Array:
+    """A local minimiser y of V(y) + |y - x|^2 / (2 tau), reached downhill from x: y = x - tau grad V(y).
 
     Newton steps with the Hessian's eigenvalues taken by absolute value, so that each is a descent
     direction where V is not convex, and with shorter steps to choose from, so that the objective
@@ -88,7 +86,7 @@ def proximal_point(
     the way from x, or after 25 steps.
 
     Args:
-        potential: V for y (d,). x, start: (d,). tau: ().
+        potential: V for y (d,). x: (d,). tau: ().
     """
 
     def objective(y):
@@ -123,20 +121,14 @@ def proximal_point(
         _, _, count, moving = state
         return moving & (count < _NEWTON_STEPS)
 
-    first = (start, objective(start), jnp.int32(0), jnp.bool_(True))
-    return jax.lax.while_loop(unfinished, newton, first)[0]
+    start = (x, objective(x), jnp.int32(0), jnp.bool_(True))
+    return jax.lax.while_loop(unfinished, newton, start)[0]
 
 
-def proximal_points(
-    potential: Callable[[Array], Array], cloud: Array, tau: Array, starts: Array
-) -> Array:
-    """The :func:`proximal_point` of every particle of a cloud (n, d) from its own of ``starts`` (n, d) on, some at a time."""
+def proximal_points(potential: Callable[[Array], Array], cloud: Array, tau: Array) -> Array:
+    """The :func:`proximal_point` of every particle of a cloud (n, d), some at a time."""
     block = min(len(cloud), BLOCK_PARTICLES)
-    return jax.lax.map(
-        lambda places: proximal_point(potential, places[0], tau, places[1]),
-        (cloud, starts),
-        batch_size=block,
-    )
+    return jax.lax.map(lambda x: proximal_point(potential, x, tau), cloud, batch_size=block)
 
 
 def _norm(vector: Array) -> Array:
@@ -144,38 +136,37 @@ def _norm(vector: Array) -> Array:
 
 
 def implicit_euler_step(
-    energy: Energy, key: Array | None, cloud: Array, t: Array, tau: Array, sweeps: int = 100
+    energy: Energy, key: Array | None, cloud: Array, t: Array, tau: Array, steps: int = 200
 ) -> Array:
     """One implicit step y = x - tau grad(V + W * rho')(y) with rho' the law of y, plus the noise.
 
     This is the JKO step of F without its entropy; the entropy acts as the noise sqrt(2 tau beta) n,
-    as in the explicit scheme. With an interaction y is a :func:`jko.fixed_points.fixed_point` of sweeps that take the
-    pull p = (grad W * rho')(y) of the place before and the proximal point of V from x - tau p, sought from y on, downhill in
+    as in the explicit scheme. Without an interaction y is the :func:`proximal_point` of every particle by itself. With one
+    the population is a :func:`jko.descent.proximal_minimum` of
 
-        mean_i [V(y_i) + |y_i - x_i|^2 / (2 tau)] + mean_ij W(y_i - y_j) / 2.
+        tau [sum_i V(y_i) + n mean_ij W(y_i - y_j) / 2].
 
-    The pull is the slope of its last term for an even W alone.
+    The pull (grad W * rho')(y) is the slope of its last term for an even W, as all learned ones are.
 
     Args:
         key, cloud: as of :func:`euler_step`. t, tau: () time and step; V is taken at t + tau.
-        sweeps: at most so many.
+        steps: of the descent, at most.
 
     Returns:
-        (n, d) the population at time t + tau; NaN where the sweeps did not settle.
+        (n, d) the population at time t + tau; NaN where the descent did not settle.
     """
 
-    def proximal(x, start):
-        return proximal_points(lambda y: energy.potential(y, t + tau), x, tau, start)
+    def potential(y):
+        return energy.potential(y, t + tau)
 
-    def sweep(y):
+    def total(y):
         pulls, mean = mean_pulls(energy.interaction, y)
-        potential = jnp.mean(jax.vmap(lambda z: energy.potential(z, t + tau))(y))
-        way = jnp.mean(jnp.sum((y - cloud) ** 2, axis=1)) / (2 * tau)
-        return proximal(cloud - tau * pulls, y), potential + way + mean / 2
+        values, slopes = jax.vmap(jax.value_and_grad(potential))(y)
+        return tau * (jnp.sum(values) + len(y) * mean / 2), tau * (slopes + pulls)
 
     if energy.interaction is None:
-        return proximal(cloud, cloud) + _noise(energy, key, cloud, tau)
-    y, settled = fixed_point(sweep, cloud, sweeps)
+        return proximal_points(potential, cloud, tau) + _noise(energy, key, cloud, tau)
+    y, settled = proximal_minimum(total, cloud, steps)
     return jnp.where(settled, y, jnp.nan) + _noise(energy, key, cloud, tau)
 
 
