@@ -202,7 +202,7 @@ def _cloud_numbers(
 def lost(predicted: np.ndarray, scheme: str, snapshots: Snapshots) -> str:
     """Why there is no prediction, or "": no implicit step, a number that is not finite, or one far outside all that was observed."""
     if scheme == "implicit" and np.isnan(predicted).all():
-        return "no implicit step was found: its descent did not settle"
+        return "no implicit step was found"
     if not np.isfinite(predicted).all():
         return "the prediction is not finite"
     if np.max(np.abs(predicted)) > _FAR * np.max(np.abs(snapshots.x)):
