@@ -18,15 +18,22 @@ def of(function):
     return jax.value_and_grad(function)
 
 
+@jax.jit
+def quadratic(curvature, left, free):
+    """The step from 0 under f = y^T (A - 1) y / 2 - b^T y, with a constant that takes digits."""
+    total = curvature.size * free
+    f = of(lambda y: jnp.sum((curvature - 1) * y**2 / 2 - left * y + free) - total)
+    return proximal_minimum(f, jnp.zeros_like(left), 200)
+
+
 @pytest.mark.parametrize("constant", [0, 10])
 @pytest.mark.parametrize("scale", [1, 1e-3])
 @pytest.mark.parametrize(("least", "most"), [(0.5, 12), (0.05, 1), (0.05, 1.9), (1, 100), (1, 400)])
 def test_the_step_of_a_quadratic_solves_its_linear_system(least, most, scale, constant):
-    """f = y^T (A - 1) y / 2 - b^T y from 0: A y = b, for a diagonal A of 1000 curvatures, in any units; a constant of f takes digits."""
+    """A y = b, for a diagonal A of 1000 curvatures, in any units."""
     curvature = jnp.asarray(np.geomspace(least, most, 1000).reshape(500, 2), jnp.float32)
-    left, free = jnp.float32(scale) * B, jnp.float32(constant * scale**2)
-    f = of(lambda y: jnp.sum((curvature - 1) * y**2 / 2 - left * y + free) - 1000 * free)
-    found, settled = jax.jit(lambda: proximal_minimum(f, jnp.zeros((500, 2)), 200))()
+    left = jnp.float32(scale) * B
+    found, settled = quadratic(curvature, left, jnp.float32(constant * scale**2))
     assert settled
     ends = left / curvature
     np.testing.assert_allclose(found, ends, atol=0.01 * float(jnp.max(jnp.abs(ends))))
