@@ -318,13 +318,34 @@ def test_an_edge_makes_entropy_too_large_by_order_n_to_the_minus_one_over_d():
     np.testing.assert_allclose(bias[0] / bias[1], 8 ** (1 / d), rtol=0.2)
 
 
-def test_entropy_of_two_far_gaussians_is_larger_by_log_two():
-    rng = np.random.default_rng(8)
-    one, other = (gaussian_cloud(rng, 2000, 2) for _ in range(2))
+@pytest.mark.parametrize("d", range(1, 11))
+def test_the_edge_of_a_cube_adds_at_most_log_two_a_dimension(d):
+    """A cube around a corner holds 2^-d of a ball, and every other point of it more, while the ball is no wider than the cube."""
+    x = np.random.default_rng(20 + d).uniform(size=(4000, d))
+    # Four standard deviations of 0.009.
+    assert -0.036 < densities.knn_entropy(x) < d * np.log(2) + 0.036
+
+
+def test_the_error_of_a_cube_in_ten_dimensions_falls_with_its_points():
+    rng = np.random.default_rng(31)
+    few, some, many = (densities.knn_entropy(rng.uniform(size=(n, 10))) for n in (250, 1000, 4000))
+    assert few > some > many > 0
+
+
+@pytest.mark.parametrize("d", range(1, 11))
+def test_entropy_of_a_mixture_of_two_far_gaussians_is_larger_by_their_weights(d):
+    rng = np.random.default_rng(40 + d)
+    one, other = gaussian_cloud(rng, 3000, d), gaussian_cloud(rng, 1000, d)
+    weights = np.array([0.75, 0.25])
     found = densities.knn_entropy(np.concatenate([one, other + 1e3]))
-    # Four standard deviations of 0.009, and a bias of 0.013.
-    np.testing.assert_allclose(found, np.log(2) + gaussian_entropy(2), atol=0.05)
-    # A copy far away changes no distance, only psi(n) into psi(2n).
+    expected = gaussian_entropy(d) - np.sum(weights * np.log(weights))
+    # Four standard deviations of 0.009, and the bias of the curvature, up to 0.08.
+    np.testing.assert_allclose(found, expected, atol=0.036 + (0.09 if d > 1 else 0))
+
+
+def test_a_copy_far_away_adds_log_two_to_the_entropy():
+    one = gaussian_cloud(np.random.default_rng(8), 2000, 2)
+    # It changes no distance, only psi(n) into psi(2n).
     twice = densities.knn_entropy(np.concatenate([one, one + 1e3]))
     more = scipy.special.digamma(4000) - scipy.special.digamma(2000)
     np.testing.assert_allclose(twice, densities.knn_entropy(one) + more, rtol=1e-9)

@@ -231,9 +231,29 @@ rule figure_ijkonet_gap:
             "ijkonet_fig2", landscape="potential", dimension="dimension", n_train="n_train"
         ),
         methods=experiment_methods("ijkonet_fig2"),
+        rows={"dimension": "d = {}", "n_train": "n = {}"},
         code=code("figure_gaps"),
     script:
         "../scripts/figure_gaps.py"
+
+
+use rule figure_ijkonet_gap as figure_ijkonet_gap_pairings with:
+    input:
+        histories=experiment_files("ijkonet_table2", "history.tsv"),
+    output:
+        pdf="results/figures/ijkonet_gap_pairings.pdf",
+        png=report(
+            "results/figures/ijkonet_gap_pairings.png",
+            caption="../report/figure_ijkonet_gap.rst",
+            category="iJKOnet",
+        ),
+    log:
+        "results/logs/figure_ijkonet_gap_pairings.log",
+    params:
+        datasets=experiment_columns("ijkonet_table2", landscape="potential", pairing="pairing"),
+        methods=experiment_methods("ijkonet_table2"),
+        rows={"pairing": "{}"},
+        code=code("figure_gaps"),
 
 
 rule figure_general_energies:

@@ -338,7 +338,7 @@ rule table_ijkonet_table2:
         datasets=experiment_columns("ijkonet_table2", landscape="potential", pairing="pairing"),
         metrics=["bw2_uvp", "w1", "l2_uvp"],
         methods=experiment_method_settings("ijkonet_table2"),
-        references=["zero_energy", "identity"],
+        references=["implicit_oracle", "zero_energy", "identity"],
         code=code("table_ratios"),
     script:
         "../scripts/table_ratios.py"

@@ -1,4 +1,4 @@
-"""Rule figure_ijkonet_gap: the gap of the inverse JKO problem along the training."""
+"""Rules figure_ijkonet_gap and figure_ijkonet_gap_pairings: the gap of the inverse JKO problem along the training."""
 
 import itertools
 
@@ -9,9 +9,9 @@ params = snakemake.params
 pairs = itertools.product(params.datasets.values(), params.methods)
 keys = [{**columns, "method": method} for columns, method in pairs]
 histories = traces.stacked(zip(keys, snakemake.input.histories, strict=True))
-figure = gaps.gaps(histories)
+figure = gaps.gaps(histories, params.rows)
 style.save(figure, snakemake.output.pdf, snakemake.output.png)
 with open(snakemake.log[0], "w") as log:
-    fits = ["landscape", "dimension", "n_train", "method", "seed"]
+    fits = ["landscape", *params.rows, "method", "seed"]
     last = histories.dropna(subset="gap").groupby(fits, sort=False).tail(1)
     print(last.to_string(index=False), file=log)

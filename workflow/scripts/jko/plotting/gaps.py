@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -23,13 +25,13 @@ def averaged(numbers: np.ndarray, count: int = _POINTS) -> tuple[np.ndarray, np.
 
 
 @styled
-def gaps(histories: pd.DataFrame) -> Figure:
-    """The gap per epoch: a panel for each landscape, dimension and number
-    of particles, a line for each seed.
+def gaps(histories: pd.DataFrame, rows: Mapping[str, str]) -> Figure:
+    """The gap per epoch: a panel for each landscape and kind of data, a line for each seed.
 
     Args:
-        histories: columns landscape, dimension, n_train, method, seed, epoch, and gap
+        histories: columns landscape, those of ``rows``, method, seed, epoch, and gap
             where a training has one.
+        rows: {column that tells the rows of panels apart: its label, as in "d = {}"}.
 
     Raises:
         ValueError: no training has a gap.
@@ -40,7 +42,8 @@ def gaps(histories: pd.DataFrame) -> Figure:
         )
     histories = histories[histories["gap"].notna()]
     landscapes = list(dict.fromkeys(histories["landscape"]))
-    combinations = list(dict.fromkeys(histories[["dimension", "n_train"]].itertuples(index=False)))
+    labels = histories[list(rows)].apply(lambda row: _label(rows, row), axis=1)
+    combinations = list(dict.fromkeys(labels))
     methods = list(dict.fromkeys(histories["method"]))
     columns = legend_columns(methods, PAGE)
     head = 0.5 + 0.14 * -(-len(methods) // columns)  # inches
@@ -50,10 +53,8 @@ def gaps(histories: pd.DataFrame) -> Figure:
         len(combinations), len(landscapes), squeeze=False, sharey=True, sharex="row"
     )
     typical = histories.loc[histories["gap"] != 0, "gap"].abs().median()
-    for row, (dimension, n_train) in zip(axes, combinations, strict=True):
-        of_row = histories[
-            (histories["dimension"] == dimension) & (histories["n_train"] == n_train)
-        ]
+    for row, label in zip(axes, combinations, strict=True):
+        of_row = histories[labels == label]
         for axis, landscape in zip(row, landscapes, strict=True):
             axis.axhline(0, color=BLACK, lw=0.7)
             axis.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(typical)))
@@ -63,7 +64,7 @@ def gaps(histories: pd.DataFrame) -> Figure:
                 gap, last = averaged(line["gap"].to_numpy())
                 colour = COLOURS[methods.index(method) % len(COLOURS)]
                 axis.plot(line["epoch"].to_numpy()[last], gap, color=colour, lw=0.5)
-        row[0].set_ylabel(f"d = {dimension}, n = {n_train}")
+        row[0].set_ylabel(label)
     for axis, landscape in zip(axes[0], landscapes, strict=True):
         axis.set_title(landscape.replace("_", " "))
     figure.supxlabel("epoch")
@@ -74,3 +75,7 @@ def gaps(histories: pd.DataFrame) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
+
+
+def _label(rows: Mapping[str, str], of_row: pd.Series) -> str:
+    return ", ".join(label.format(of_row[column]) for column, label in rows.items())
