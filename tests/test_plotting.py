@@ -482,7 +482,12 @@ def test_a_gap_is_a_line_for_each_seed_averaged_over_equal_spans():
 def test_every_kind_of_data_has_its_own_row_of_gaps():
     more = histories().assign(n_train=2000, gap=lambda table: 2 * table["gap"])
     figure = gaps.gaps(pd.concat([histories(), more], ignore_index=True), ROWS)
-    assert [axis.get_ylabel() for axis in figure.axes] == ["d = 2, n = 1000", "", "d = 2, n = 2000", ""]
+    assert [axis.get_ylabel() for axis in figure.axes] == [
+        "d = 2, n = 1000",
+        "",
+        "d = 2, n = 2000",
+        "",
+    ]
     ends = [axis.lines[-1].get_ydata()[0] for axis in figure.axes]
     np.testing.assert_allclose(ends, np.array([1, 1, 2, 2]) * -(1 + 1 / 2 + 1 / 3) / 3)
 
