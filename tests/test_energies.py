@@ -72,6 +72,13 @@ def test_pulls_of_an_even_part_are_those_of_its_two_halves(monkeypatch, pairs):
     )
 
 
+def test_the_pulls_of_ten_thousand_particles_fit_memory():
+    """Where the slopes of all pairs at once would take 10,000^2 d numbers, 800 MB for d = 2."""
+    cloud = jax.ShapeDtypeStruct((10_000, 2), jnp.float32)
+    pulls = jax.jit(energies.mean_pulls).lower(Partial(KERNELS["flowers"]), cloud).compile()
+    assert pulls.memory_analysis().temp_size_in_bytes < 20e6
+
+
 @pytest.mark.parametrize("kernel", [None, "quadratic", "flowers"])
 def test_drift_is_minus_the_gradient_of_the_first_variation_without_entropy(kernel):
     energy = Energy(Partial(travelling), None if kernel is None else Partial(KERNELS[kernel]), 0.7)

@@ -50,3 +50,16 @@ def test_the_convex_network_is_its_formula():
     for found in (net.apply(params, jnp.asarray(x)), apply_icnn(params, jnp.asarray(x))):
         assert found.shape == ()
         np.testing.assert_allclose(found, z.item(), rtol=1e-5)
+
+
+def test_the_convex_network_lies_below_its_chords():
+    """phi(s x + (1 - s) y) <= s phi(x) + (1 - s) phi(y) on random segments, also far from the data."""
+    rng = np.random.default_rng(0)
+    x, y = (jnp.asarray(rng.normal(scale=3, size=(500, 4)), jnp.float32) for _ in range(2))
+    s = jnp.asarray(rng.uniform(size=(500, 1)), jnp.float32)
+    for seed in range(3):
+        params = ICNN((64, 64)).init(jax.random.key(seed), x[0])
+        phi = jax.jit(jax.vmap(lambda point, params=params: apply_icnn(params, point)))
+        below = s[:, 0] * phi(x) + (1 - s[:, 0]) * phi(y) - phi(s * x + (1 - s) * y)
+        # Convex up to rounding, and no plane.
+        assert below.min() > -1e-5 and below.max() > 1e-2
