@@ -53,6 +53,7 @@ ORDER = (
     "products",
     "trials",
     "gauss_newton",
+    "outliers",
     "densities",
     "couplings",
     "curves",

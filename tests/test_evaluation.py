@@ -18,7 +18,7 @@ from jko.potentials import POTENTIALS
 from jko.prediction import predict
 from jko.simulation import simulate_snapshots
 from jko.snapshots import Truth
-from jko.uncertainty import Uncertainty
+from jko.uncertainty import SUMMARY, Uncertainty
 
 DATA = observed(sizes=(30, 24, 36), seeds=(3, 8))
 TAU = 0.01
@@ -389,9 +389,8 @@ def test_the_true_energy_has_all_terms_of_the_simulation():
 def test_a_posterior_has_its_own_rows_and_a_failed_seed_their_reasons():
     data, _ = followed(lambda x, k: x, n=40, steps=2, seeds=(0, 1), truth=Truth("flat", None, 0.0))
     truth = evaluation.true_energy(data.truth)
-    sure = Uncertainty(
-        Partial(lambda x, t: jnp.eye(x.size)), 1.5, -7.0, beta=0.3, beta_deviation=0.1
-    )
+    summary = dict(zip(SUMMARY, range(6), strict=True))
+    sure = Uncertainty(Partial(lambda x, t: jnp.eye(x.size)), summary, beta=0.3, beta_deviation=0.1)
     numbers = evaluation.evaluate_fit(
         data,
         [truth, None],
@@ -411,9 +410,9 @@ def test_a_posterior_has_its_own_rows_and_a_failed_seed_their_reasons():
         failed = table.loc[(1, metric)]
         assert failed["value"].isna().all() and (failed["reason"] == "not solved").all()
         assert len(failed) == len(data.tau)
-    assert table.loc[(0, "misfit"), "value"].tolist() == [1.5]
-    assert table.loc[(0, "evidence"), "value"].tolist() == [-7.0]
-    for metric in ("misfit", "evidence", "beta_free", "beta_deviation", "beta_coverage"):
+    for metric, value in summary.items():
+        assert table.loc[(0, metric), "value"].tolist() == [value]
+    for metric in (*SUMMARY, "beta_free", "beta_deviation", "beta_coverage"):
         failed = table.loc[[(1, metric)]]
         assert failed["value"].isna().all() and failed["reason"].tolist() == ["not solved"]
 
@@ -421,7 +420,7 @@ def test_a_posterior_has_its_own_rows_and_a_failed_seed_their_reasons():
 def test_a_posterior_without_an_entropy_has_no_rows_of_beta():
     data, _ = followed(lambda x, k: x, n=40, steps=2, seeds=(0, 1), truth=Truth("flat", None, 0.0))
     truth = evaluation.true_energy(data.truth)
-    sure = Uncertainty(Partial(lambda x, t: jnp.eye(2)), 1.0)
+    sure = Uncertainty(Partial(lambda x, t: jnp.eye(2)), dict.fromkeys(SUMMARY, 1.0))
     predicted = [predict(truth, data, 0, "explicit"), None]
     fit = data, [truth, None], predicted, ["ok", "not solved"], "explicit", "mine"
     found = set(frame(evaluation.evaluate_fit(*fit, uncertainties=[sure, None]))["metric"])

@@ -118,6 +118,19 @@ def test_l2_uvp_by_hand():
     assert metrics.l2_uvps(truth, truth, cloud, next_cloud, 0.0, tau)["l2_uvp"] == 0
 
 
+def test_the_edge_is_the_tenth_that_is_farthest_in_units_of_the_spread():
+    """A wide and a narrow coordinate: what is far along the narrow one is outermost, though nearer to the middle."""
+    rng = np.random.default_rng(0)
+    cloud = np.concatenate([rng.uniform(-1, 1, size=(90, 2)) * [10, 1], np.zeros((10, 2))])
+    cloud[90:, 1] = np.resize([3, -3], 10)
+    assert sorted(metrics.outermost(cloud)) == list(range(90, 100))
+    # An error that only they see: |x_1| = 3 beyond |x_1| <= 1.
+    truth = Energy(static(lambda x: jnp.maximum(jnp.abs(x[1]) - 1, 0.0)))
+    found = metrics.l2_uvps(zero_energy(), truth, cloud, cloud, 0.0, 0.1)
+    assert found["l2_uvp_edge"] == pytest.approx(10 * found["l2_uvp"], rel=1e-5)
+    assert found["l2_uvp_edge"] == pytest.approx(metrics.uvp(1.0, cloud, 0.1), rel=1e-5)
+
+
 def test_l2_uvp_takes_the_gradient_at_the_next_cloud_and_the_given_time():
     travelling = Energy(Partial(lambda x, t: 0.5 * t * jnp.sum(x**2)))
     tau, t = 0.5, 3.0

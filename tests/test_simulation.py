@@ -236,6 +236,21 @@ def test_a_seed_is_the_same_whatever_else_is_simulated():
     np.testing.assert_array_equal(simulate_snapshots(settings | {"seeds": [7]}).x, one.x)
 
 
+def test_a_spoiled_snapshot_is_the_others_but_for_a_share_of_its_train_particles():
+    settings = dict(SETTINGS) | {"n_train": 40, "n_test": 10, "steps": 3, "seeds": [3]}
+    clean = simulate_snapshots(settings)
+    bad = {"snapshot": 1, "share": 0.25, "shift": 2.0}
+    found = simulate_snapshots(settings | {"spoiled": bad})
+    rows = clean.rows(0, "train", 1)
+    moved = np.flatnonzero((found.x != clean.x).any(axis=1))
+    assert len(moved) == 10 and set(moved) <= set(rows)
+    gap = found.x[moved] - clean.x[moved]
+    np.testing.assert_allclose(gap[:, 0], 2 * clean.x[rows, 0].std())
+    assert not gap[:, 1:].any()
+    with pytest.raises(ValueError, match="spoiled has the snapshot 4; there are 0 to 3"):
+        simulate_snapshots(settings | {"spoiled": bad | {"snapshot": 4}})
+
+
 def test_initial_laws():
     many = SETTINGS | {"n_train": 4000, "n_test": 4000}
     uniform = simulate_snapshots(many).cloud(0, "train", 0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jko import weak_energy
+from jko.evidence import Posterior
 from jko.features import monomials
 
 FACTORS = monomials(2, 2, 30)
@@ -26,6 +27,10 @@ def params(powers):
         "covariance": (root @ root.T).reshape(powers, p, powers, p),
         "misfit": 1.1,
         "evidence": -12.0,
+        "condition": 50.0,
+        "known_potential": 6.5,
+        "known_interaction": 0.5,
+        "intervals": 4.0,
         "basis": {
             "monomials": FACTORS,
             "centers": np.array([[0.5, 0.0], [-1.0, 1.0]]),
@@ -74,8 +79,41 @@ def test_the_covariance_of_the_gradient_is_that_of_its_coefficients(powers):
 
 def test_only_what_was_learned_has_a_posterior():
     found = weak_energy.uncertainty(params(1), {"terms": ["potential"]})
-    assert (found.misfit, found.evidence) == pytest.approx((1.1, -12.0)) and found.beta is None
+    wanted = {"misfit": 1.1, "evidence": -12.0, "condition": 50.0, "intervals": 4.0}
+    wanted |= {"known_potential": 6.5, "known_interaction": 0.5}
+    assert found.summary == pytest.approx(wanted) and found.beta is None
     found = weak_energy.uncertainty(params(1), {"terms": ["potential", "entropy"]})
     assert (found.beta, found.beta_deviation) == pytest.approx((0.3, 0.1))
     energy = weak_energy.energy(params(1), {"terms": ["potential", "interaction"]})
     assert energy.interaction is not None and float(energy.beta) == pytest.approx(0.3)
+
+
+def test_parameters_say_what_the_data_add_to_the_prior():
+    """Precision of two scales: 1 / v and what the data add of it, which need not be diagonal."""
+    settings = {"terms": ["potential", "interaction", "entropy"], "time_degree": 0}
+    basis = {"monomials": FACTORS, "centers": np.zeros((2, 2)), "sigma": 0.8}
+    kernel = {"ranges": np.array([0.5, 2.0]), "forms": np.array([[0, 1], [1, 1]])}
+    p, q = len(FACTORS) + 2, 5
+    group = np.array([0] * p + [1] * q + [2])
+    variance, rng = np.array([2.0, 0.5, 3.0]), np.random.default_rng(0)
+    half = rng.normal(size=(p + q + 1, 30))
+    gram = half @ half.T
+    covariance = np.linalg.inv(gram + np.diag(1 / variance[group]))
+    mean = rng.normal(size=p + q + 1)
+    known = np.bincount(group, 1 - np.diag(covariance) / variance[group])
+    found = Posterior(mean, covariance, np.log(variance), -3.0, known)
+    units = params(1)["units"]
+    made = weak_energy.parameters(
+        found, {"misfit": 1.2, "intervals": 4}, basis, np.eye(len(FACTORS)), kernel, group, units,
+        settings,
+    )  # fmt: skip
+    root = np.sqrt(variance[group])
+    matrix = np.eye(p + q + 1) + root[:, None] * gram * root
+    assert made["condition"] == pytest.approx(np.linalg.cond(matrix), rel=1e-6)
+    assert (made["known_potential"], made["known_interaction"]) == pytest.approx(known[:2])
+    np.testing.assert_allclose(made["theta"], mean[None, :p])
+    np.testing.assert_allclose(made["omega"], mean[p : p + q])
+    scale = float(units["scale"])
+    assert made["beta"] == pytest.approx(scale * mean[-1])
+    assert made["beta_deviation"] == pytest.approx(scale * np.sqrt(covariance[-1, -1]))
+    assert (made["misfit"], made["intervals"], made["evidence"]) == (1.2, 4, -3.0)

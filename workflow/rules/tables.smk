@@ -122,7 +122,7 @@ use rule table_potentials as table_weak_form with:
         "results/logs/table_weak_form.log",
     params:
         datasets=experiment_columns("weak_form", landscape="potential"),
-        metrics=["w1", "l2_uvp", "misfit"],
+        metrics=["w1", "l2_uvp", "l2_uvp_expected", "gradient_coverage", "misfit", "condition", "known_potential"],
         methods=experiment_method_settings("weak_form"),
         references=REFERENCES,
         layout={"index": ["landscape"], "columns": ["method", "scheme"], "by": []},
@@ -216,6 +216,27 @@ use rule table_potentials as table_discretisation with:
         methods=experiment_method_settings("discretisation"),
         references=REFERENCES,
         layout={"index": ["landscape", "substeps"], "columns": ["method", "scheme"], "by": []},
+        code=code("table_errors"),
+
+
+use rule table_potentials as table_robustness with:
+    input:
+        metrics=experiment_metrics("robustness"),
+    output:
+        tsv=report(
+            "results/tables/robustness.tsv",
+            caption="../report/table_robustness.rst",
+            category="Simulated landscapes",
+        ),
+        md="results/tables/robustness.md",
+    log:
+        "results/logs/table_robustness.log",
+    params:
+        datasets={name: {"dataset": name} for name in experiment_datasets("robustness")},
+        metrics=["w1", "l2_uvp", "l2_uvp_edge", "intervals", "misfit"],
+        methods=experiment_method_settings("robustness"),
+        references=REFERENCES,
+        layout={"index": ["dataset"], "columns": ["method", "scheme"], "by": []},
         code=code("table_errors"),
 
 

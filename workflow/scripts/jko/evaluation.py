@@ -27,7 +27,13 @@ from jko.metrics import (
 from jko.prediction import compared, rollout
 from jko.snapshots import Snapshots, Truth
 from jko.solvers import Scheme
-from jko.uncertainty import Uncertainty, beta_coverage, expected_l2_uvp, gradient_coverage
+from jko.uncertainty import (
+    SUMMARY,
+    Uncertainty,
+    beta_coverage,
+    expected_l2_uvp,
+    gradient_coverage,
+)
 
 COLUMNS = (
     "dataset",
@@ -103,8 +109,8 @@ def evaluate_fit(
             sure = uncertainties[s]
             yield from _uncertainty_numbers(snapshots, s, method, scheme, energy, sure, reason)
             seed, nan = int(snapshots.seed[s]), float("nan")
-            for metric in ("misfit", "evidence"):
-                value, why = (getattr(sure, metric), "") if sure else (nan, reason)
+            for metric in SUMMARY:
+                value, why = (sure.summary[metric], "") if sure else (nan, reason)
                 yield Number(method, seed, "fit", scheme, metric, nan, value, why)
             # Where no seed is good, beta may have been learned, and its rows say why there is none.
             if not any(found is not None and found.beta is None for found in uncertainties):
@@ -286,7 +292,7 @@ def _gradient_numbers(
     """L2-UVP of each interval, of V, of a true W and of the drift; without an energy, NaN and the reason."""
     truth = true_energy(snapshots.truth)
     of_w = ["l2_uvp_interaction"] if truth.interaction is not None else []
-    metrics = ["l2_uvp", *of_w, "l2_uvp_drift"]
+    metrics = ["l2_uvp", "l2_uvp_edge", *of_w, "l2_uvp_drift"]
     for k, tau in enumerate(snapshots.tau):
         here, there = snapshots.cloud(s, "test", k), snapshots.cloud(s, "test", k + 1)
         t = snapshots.time[k] if scheme == "explicit" else snapshots.time[k + 1]
@@ -343,7 +349,8 @@ def trace(
                 # The force of a learned W alone would take particles squared at every epoch.
                 energy = energy._replace(interaction=None)
             found = _gradient_numbers(snapshots, s, "", scheme, energy, reason)
-            numbers = [number for number in found if number.metric != "l2_uvp_drift"]
+            left_out = "l2_uvp_drift", "l2_uvp_edge"
+            numbers = [number for number in found if number.metric not in left_out]
             for metric in dict.fromkeys(number.metric for number in numbers):
                 of_metric = [number for number in numbers if number.metric == metric]
                 value = float(np.mean([number.value for number in of_metric]))

@@ -7,7 +7,12 @@ square = D^T D:
     posterior    N(P moment, P),    P = (gram + diag(1 / v))^{-1}
     evidence     -1/2 [square - moment^T P moment + log det(I + gram diag(v))]
 
-(MacKay 1992; Rasmussen and Williams 2006, section 5.4), up to a constant that no theta and no v changes.
+(MacKay 1992; Rasmussen and Williams 2006, section 5.4), up to a constant that no theta and no v changes. For twice the negative log
+of likelihood times prior is |D - X theta|^2 + sum_i (theta_i^2 / v_i + log v_i), and completing its square gives
+
+    (theta - P moment)^T P^{-1} (theta - P moment) + square - moment^T P moment + log det diag(v),
+
+whose first term is the posterior; its integral over theta adds log det P^{-1}, and det P^{-1} det diag(v) = det(I + gram diag(v)).
 
 The evidence alone has its top at v = 0 for half of the groups that are about as large as the noise, and a group that is
 switched off counts as known exactly. So every standard deviation v^{1/2} has a prior with a density in proportion to it, the

@@ -15,6 +15,9 @@ from scipy.spatial import cKDTree
 from jko.couplings import network_simplex, squared_distances
 from jko.energies import Energy, mean_pulls
 
+# Share of a cloud that is its edge.
+_OUTERMOST = 0.1
+
 
 def w1(x: np.ndarray, y: np.ndarray) -> float:
     """EMD: min over couplings of E|x - y|, exact. x: (n, d), y: (m, d); in units of length."""
@@ -121,7 +124,8 @@ def l2_uvps(
 ) -> dict[str, float]:
     """L2-UVP of one interval, in %, by the names of the gradients that it is of.
 
-    l2_uvp: 100 tau^2 E_{rho_{k+1}} |grad V - grad V_true|^2 / Var(rho_k). l2_uvp_interaction: the same of
+    l2_uvp: 100 tau^2 E_{rho_{k+1}} |grad V - grad V_true|^2 / Var(rho_k). l2_uvp_edge: the same over the :func:`outermost`
+    particles alone. l2_uvp_interaction: of
     grad W * rho_{k+1}, which is all that a population feels of W. l2_uvp_drift: of grad V + grad W * rho_{k+1}, the sum by
     which V and W move a population; it is small where their errors cancel, which one population alone does not tell apart.
 
@@ -138,10 +142,18 @@ def l2_uvps(
         of_interaction = np.asarray(_interaction_gap(energy, truth, points))
     gaps = {
         "l2_uvp": of_potential,
+        "l2_uvp_edge": of_potential[outermost(np.asarray(next_cloud))],
         "l2_uvp_interaction": of_interaction,
         "l2_uvp_drift": of_potential + of_interaction,
     }
     return {name: uvp(_mean_square(gap), cloud, tau) for name, gap in gaps.items()}
+
+
+def outermost(cloud: np.ndarray) -> np.ndarray:
+    """Rows of the tenth of a cloud (n, d) that is farthest from its mean in units of its covariance (Mahalanobis)."""
+    away = cloud - cloud.mean(axis=0)
+    distance = np.sum(away @ np.linalg.pinv(np.atleast_2d(_covariance(cloud))) * away, axis=1)
+    return np.argsort(-distance, kind="stable")[: max(1, round(_OUTERMOST * len(cloud)))]
 
 
 def _mean_square(gap: np.ndarray) -> float:

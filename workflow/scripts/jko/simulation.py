@@ -158,7 +158,8 @@ def simulate_snapshots(
     Args:
         settings: potential, a registered name; interaction, a registered name or None; beta,
             dimension, n_train, n_test, steps, tau, substeps, pairing and initial as in
-            :func:`simulate`; and seeds, a sequence of S numbers.
+            :func:`simulate`; seeds, a sequence of S numbers; and, if the train particles were measured badly once, spoiled,
+            with the settings of :func:`spoiled`.
         report: receives one line for every seed that is done.
 
     Raises:
@@ -186,6 +187,8 @@ def simulate_snapshots(
         for part, cloud in enumerate(populations):
             x = np.asarray(cloud, np.float64)  # (K, n, d)
             _check_finite(x, truth, seed, settings["tau"] / settings["substeps"])
+            if part == 0 and settings.get("spoiled"):
+                x = spoiled(x, **settings["spoiled"])
             rows = x.shape[0] * x.shape[1]
             clouds.append(x.reshape(rows, -1))
             snapshot.append(np.repeat(np.arange(x.shape[0]), x.shape[1]))
@@ -203,6 +206,20 @@ def simulate_snapshots(
         test=belongs & test,
         truth=truth,
     )
+
+
+def spoiled(x: np.ndarray, snapshot: int, share: float, shift: float) -> np.ndarray:
+    """Snapshots x (K, n, d) of which one was measured badly: a share of its particles stands so many of its standard
+    deviations too far along the first coordinate. All of them are a batch effect, a few are foreign.
+
+    Raises:
+        ValueError: there is no such snapshot.
+    """
+    if not 0 <= snapshot < len(x):
+        raise ValueError(f"spoiled has the snapshot {snapshot}; there are 0 to {len(x) - 1}")
+    x, count = x.copy(), round(share * x.shape[1])
+    x[snapshot, :count, 0] += shift * x[snapshot, :, 0].std()
+    return x
 
 
 def _check(

@@ -4,25 +4,36 @@ For a smooth test function phi and the flow dX = -grad(V + W * rho)(X) dt + sqrt
 
     d/dt E[phi] = -E[grad phi . grad(V + W * rho)] + beta E[laplacian phi]              (weak Fokker-Planck)
 
-is linear in V, W and beta, and asks for no pairs of particles and no density. Over one Euler step of length tau,
-with T(x) = x - tau grad(V + W * rho_k)(x), it is exact:
+is linear in V, W and beta, and asks for no pairs of particles and no density. It is the mean of Ito's formula,
 
-    E_{k+1}[phi] = E_k[phi_s(T x)],    phi_s(x) = E[phi(x + sqrt(2 s) xi)],    s = tau beta,
+    d phi(X) = grad phi . dX + 1/2 (2 beta) laplacian phi dt,    dX = -grad(V + W * rho) dt + sqrt(2 beta) dB,
 
-where phi_s solves the heat equation d phi_s / ds = laplacian phi_s and has a closed form for the test functions here
-(:mod:`jko.heat`). Put sample means for the expectations. With the right energy the residual
+whose term with dB has mean zero.
 
-    r_k = mean_{x of k+1} phi(x) - mean_{x of k} phi_s(T x)
+**One Euler step** of length tau, X' = T(X) + sqrt(2 s) xi with T(x) = x - tau grad(V + W * rho_k)(x), s = tau beta and a standard
+normal xi that knows nothing of X, has an exact form. The mean over xi first, and then over X:
 
-is sampling noise alone, r_k = e_{k+1}(phi) - e_k(phi_s o T), where the errors e_k of means over n_k particles have the covariance
-Cov_k(phi, phi') = E_k[(phi - E_k phi)(phi' - E_k phi')] / n_k:
+    E_{k+1}[phi] = E_k[phi_s(T x)],    phi_s(x) = E[phi(x + sqrt(2 s) xi)].
+
+By parts, d phi_s / ds = E[grad phi . xi] / sqrt(2 s) = E[laplacian phi(x + sqrt(2 s) xi)] = laplacian phi_s: the heat equation, with a
+closed form for the test functions here (:mod:`jko.heat`). To first order in tau it is the line above.
+
+**Noise.** Put sample means for the expectations, E_k[f] = mean_{x of k} f(x) - e_k(f). The errors e_k of n_k independent particles
+have mean zero and Cov(e_k(f), e_k(g)) = Cov_k(f, g) = E_k[(f - E_k f)(g - E_k g)] / n_k, and those of two snapshots are
+independent. With the right energy the expectations cancel in the residual
+
+    r_k = mean_{x of k+1} phi(x) - mean_{x of k} phi_s(T x) = e_{k+1}(phi) - e_k(phi_s o T),
+
+and r_k and r_{k+1} share the particles of snapshot k+1, with opposite signs:
 
     Cov(r_k, r_k) = Cov_k(phi_s o T, phi'_s o T) + Cov_{k+1}(phi, phi'),
     Cov(r_k, r_{k+1}) = -Cov_{k+1}(phi, phi'_s o T).
 
-With V = theta . psi (and W and beta likewise) what is predicted has the Jacobian X_k = -tau mean_x grad phi_s(T x) . grad psi(x)
-with respect to theta, and tau mean_x laplacian phi_s(T x) with respect to beta; generalised least squares by the steps of
-Gauss and Newton gives all coefficients.
+**Least squares.** With V = theta . psi (and W and beta likewise) what is predicted has the Jacobian X_k = -tau mean_x grad phi_s(T x) .
+grad psi(x) with respect to theta, by the chain rule with dT / dtheta = -tau grad psi, and tau mean_x laplacian phi_s(T x) with
+respect to beta. At other coefficients theta' the residual is r - X (theta' - theta) to first order, so that D = r + X theta is
+X theta' and noise with the covariance S: generalised least squares, whose prior and scales are those of :mod:`jko.evidence`. Its
+solution is the next theta of Gauss and Newton.
 
 **Time.** Where the data are no Euler steps, half of the drift goes to either snapshot (``forward`` 1/2),
 
@@ -35,7 +46,8 @@ holds with the means of both legs of an interval, r_k = sum_legs sign mean phi_s
 **The samples see themselves.** X_k and r_k hold the same particles, and the score X^T S^{-1} r is not zero in the
 mean even at the true energy: with x_i in both, its mean is the sum over i of the covariance of what x_i puts into
 X and what it puts into r, a term of order m / n of the noise for m test functions. It pulls grad V and
-beta away (beta by up to half its standard deviation). :func:`own_score` is that mean, which comes off as in a U-statistic:
+beta away (beta by up to half its standard deviation). :func:`own_score` is that mean, which comes off as in a U-statistic: of two
+means over n particles the covariance is that of what one particle puts into each, over n, with its estimate that divides by n - 1:
 
     sum_i (a_i - a)^T (v_i - v) / (n (n - 1)),    v_i = S^{-1}_{k,k-1} phi(x_i) - S^{-1}_{k,k} phi_s(T x_i),
 
@@ -52,8 +64,8 @@ towards zero, in inverse proportion to the particles, with deviations up to twic
 particles leaves no such bias and twice the spread, as S is close to singular. Beside W, where grad V and grad W * rho all but cancel,
 X is mostly its own sampling noise, which X^T S^{-1} X counts as information: there the posterior is too narrow, and beta with it.
 
-Kin: the weak-form identification of mean-field equations (Messenger and Bortz 2022), and, for the
-many moments that see their own noise, the bias of the generalised method of moments (Newey and Smith 2004).
+Kin: the weak-form identification of mean-field equations (Messenger and Bortz 2022), the kernels of interactions and of gradient
+flows learned from densities by weak forms (Lang and Lu 2022; Gao, Lang and Lu 2024), and, for the many moments that see their own noise, the bias of the generalised method of moments (Newey and Smith 2004).
 All is in float64 and in standardised units.
 """
 
@@ -99,12 +111,13 @@ class Noise(NamedTuple):
     """Covariance S of the residuals, as scale_i scale_j (L L^T)_ij.
 
     Attributes:
-        scale: (N,). factor: (N, N) L. inverse: (N, N) S^{-1}.
+        scale: (N,). factor: (N, N) L. inverse: (N, N) S^{-1}. gone: how many residuals say nothing.
     """
 
     scale: np.ndarray
     factor: np.ndarray
     inverse: np.ndarray
+    gone: int = 0
 
 
 def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> Noise:
@@ -159,8 +172,8 @@ def factored(covariance: np.ndarray) -> Noise:
 
 
 def expected_square(white: Noise) -> float:
-    """Mean of r^T S^{-1} r at the true energy: N, less what the nugget makes of the directions that it fills."""
-    return len(white.scale) - _NUGGET * float(np.diag(white.inverse) @ white.scale**2)
+    """Mean of r^T S^{-1} r at the true energy: N that say something, less what the nugget makes of the directions that it fills."""
+    return len(white.scale) - white.gone - _NUGGET * float(np.diag(white.inverse) @ white.scale**2)
 
 
 def _centred(found):

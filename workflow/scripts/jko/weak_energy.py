@@ -14,13 +14,74 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
+from jko import pulls
 from jko.energies import Energy
+from jko.evidence import Posterior
 from jko.features import combination, features, legendre, products
 from jko.pairs import standardise
-from jko.uncertainty import Uncertainty
+from jko.uncertainty import SUMMARY, Uncertainty
+
+
+def parameters(
+    found: Posterior,
+    counts: Mapping[str, float],
+    basis: Mapping,
+    change: np.ndarray,
+    kernel: Mapping,
+    group: np.ndarray,
+    units: Mapping,
+    settings: Mapping,
+) -> dict:
+    """What the functions below need, of coefficients of V, W and beta in this order.
+
+    Args:
+        found: of monomials made orthonormal by ``change`` (p, p). counts: misfit and intervals of the fit.
+        basis: of psi. kernel: of chi. group: of every coefficient, that of its scale.
+    """
+    # In units of the prior, where the normal equations are I and what the data add.
+    root = np.exp(0.5 * found.log_variance)[group]
+    scaled = found.covariance / root[:, None] / root[None, :]
+    known = 1 - np.diag(scaled)
+    condition = np.linalg.cond(scaled) if np.isfinite(scaled).all() else np.nan
+    whole, powers = np.eye(len(found.mean)), 1 + settings["time_degree"]
+    p = len(change) + len(basis["centers"])
+    for start in range(0, powers * p, p):
+        block = slice(start, start + len(change))
+        whole[block, block] = change
+    mean, covariance = whole @ found.mean, whole @ found.covariance @ whole.T
+    terms, scale, of_v = settings["terms"], float(units["scale"]), powers * p
+    of_w = slice(of_v, of_v + (pulls.count(kernel) if "interaction" in terms else 0))
+    entropy = "entropy" in terms
+    return {
+        "theta": mean[:of_v].reshape(powers, p),
+        "omega": mean[of_w],
+        **kernel,
+        "beta": np.float64(scale * mean[-1] if entropy else 0.0),
+        "beta_deviation": np.float64(scale * np.sqrt(covariance[-1, -1]) if entropy else 0.0),
+        "covariance": covariance[:of_v, :of_v].reshape(powers, p, powers, p),
+        **{name: np.float64(value) for name, value in counts.items()},
+        "evidence": np.float64(found.evidence),
+        "condition": np.float64(condition),
+        "known_potential": np.sum(known[:of_v]),
+        "known_interaction": np.sum(known[of_w]),
+        "basis": basis,
+        "units": units,
+    }
+
+
+def filled(params: dict, count: int, d: int) -> dict:
+    """The parameters with ``count`` monomials, as seeds stack: behind their own the factor 1, with the coefficient 0."""
+    basis, own = params["basis"], len(params["basis"]["monomials"])
+    rows = np.pad(basis["monomials"], [(0, count - own), (0, 0)], constant_values=d)
+    place = np.full(count - own, own)
+    theta, covariance = np.insert(params["theta"], place, 0.0, axis=1), params["covariance"]
+    for axis in (1, 3):
+        covariance = np.insert(covariance, place, 0.0, axis=axis)
+    return params | {"basis": basis | {"monomials": rows}, "theta": theta, "covariance": covariance}
 
 
 def potential(params: Mapping, x: Array, t: Array) -> Array:
@@ -60,11 +121,12 @@ def gradient_covariance(params: Mapping, x: Array, t: Array) -> Array:
 
 
 def uncertainty(params: Mapping, settings: Mapping) -> Uncertainty:
-    """The posterior of grad V and beta, chi^2 over the mean that it has if the energy is right, and the evidence."""
+    """The posterior of grad V and beta, and what it says of the whole fit."""
     learned = {
         name: float(params[name])
         for name in ("beta", "beta_deviation")
         if "entropy" in settings["terms"]
     }
     covariance = Partial(gradient_covariance, params)
-    return Uncertainty(covariance, float(params["misfit"]), float(params["evidence"]), **learned)
+    summary = {name: float(params[name]) for name in SUMMARY}
+    return Uncertainty(covariance, summary, **learned)

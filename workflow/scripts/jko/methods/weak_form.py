@@ -29,10 +29,10 @@ data determine, is the ``misfit``: near 1, or above where V moves particles by m
 not know of that: waves shorter than the test functions, say, trap particles as an entropy would hold them up. Where the misfit
 is so large that no energy carries the data, or no candidate settles, as on cells that follow no one potential, each interval
 gets a velocity besides that no energy explains (:mod:`jko.model_error`), and the posterior knows of it; the misfit stays
-that over noise alone.
+that over noise alone. One snapshot that does not belong, where one energy carries the others, is left out (:mod:`jko.outliers`).
 
 What the data cannot tell apart (:mod:`jko.methods.jkonet_star` lists it) stays at its prior: the log of a fit says how many
-coefficients of each group the data determine.
+coefficients of each group the data determine, and where they determine none of a term.
 """
 
 from __future__ import annotations
@@ -44,18 +44,20 @@ import jax
 import numpy as np
 import pandas as pd
 
-from jko import model_error, products, pulls, slopes, trials, weak
+from jko import model_error, outliers, products, pulls, slopes, trials, weak
 from jko.evidence import Posterior
 from jko.features import degrees, gap, monomials
 from jko.gauss_newton import Climb, climb, free, misfit
 from jko.methods import Fit, Problem
-from jko.weak_energy import energy, uncertainty
+from jko.weak_energy import energy, filled, parameters, uncertainty
 
 __all__ = ["energy", "fit", "uncertainty"]
 
 # Most coefficients of V for each residual: beyond one, what samples see of themselves would be taken off a direction
 # in which there are no data.
 _MOST = 0.5
+# Least misfit at which one snapshot may be to blame, and the largest without it.
+_SUSPECT = 1.25
 # Largest misfit of an energy that carries the data: waves that test functions do not see leave at most 2.6 on the landscapes.
 _CARRIED = 4
 # How often what no energy explains is measured anew, under the energy that was found beside it.
@@ -185,7 +187,45 @@ def solve(
             break
         factors = np.concatenate([factors, more[:vacant]])
         stage = begin(factors)
+    stage, white, best = decide(problem_of, stage, snapshots.time, settings, report)
+    reached, chosen = best
+    left = residuals_of(problem_of, stage, best)
+    missed = model_error.square(stage.white, left) / free(reached, stage.white)
+    wider = model_error.log_determinant(white) - model_error.log_determinant(stage.white)
+    evidence = reached.found.evidence - 0.5 * wider
+    found, change = reached.found._replace(evidence=evidence), stage.change
+    left_in = round(len(snapshots.tau) * (1 - white.gone / len(white.scale)))
+    counts = {"misfit": missed, "intervals": left_in}
+    group = groups_of(chosen.basis, kernel, settings)
+    params = parameters(found, counts, chosen.basis, change, kernel, group, units, settings)
+    beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
+    condition = f", condition {params['condition']:.2g}"
+    report(
+        f"taken: {chosen.name}; misfit {missed:.2f}{condition}{beta if 'entropy' in settings['terms'] else ''}"
+    )
+    for term in settings["terms"]:
+        if params.get(f"known_{term}", 1) < 1:
+            report(
+                f"the data say next to nothing of the {term}: not one of its coefficients is known"
+            )
+    return params, "ok", reached.path
+
+
+def decide(problem_of, stage: Stage, times, settings, report):
+    """The stage without a snapshot at one of the ``times`` that does not belong, the noise that was taken, and what is best under it.
+
+    Raises:
+        LinAlgError: no candidate settles.
+    """
     best = choose(problem_of, stage, stage.white, settings, report)
+    odd = outlier(problem_of, stage, best, settings) if settings["leave_out"] else None
+    if odd is not None:
+        report(
+            f"the snapshot at time {times[odd.snapshot]:g} does not belong and is left out: its residuals are "
+            f"{odd.ratio:.1f} times as large as those of the others, which one energy carries"
+        )
+        stage = stage._replace(white=odd.white)
+        best = choose(problem_of, stage, stage.white, settings, report)
     white = stage.white
     if best is None or misfit(best[0], white) > _CARRIED:
         # Steps that take such data at their word overshoot, or end at an energy that a few test functions chose.
@@ -194,18 +234,26 @@ def solve(
         raise np.linalg.LinAlgError(
             f"no candidate had settled after {settings['iterations']} iterations"
         )
-    reached, chosen = best
-    left = residuals_of(problem_of, stage, best)
-    missed = model_error.square(stage.white, left) / free(reached, stage.white)
-    wider = model_error.log_determinant(white) - model_error.log_determinant(stage.white)
-    evidence = reached.found.evidence - 0.5 * wider
-    found, change = reached.found._replace(evidence=evidence), stage.change
-    params = params_of(found, missed, chosen.basis, change, kernel, units, settings)
-    beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
-    report(
-        f"taken: {chosen.name}; misfit {missed:.2f}{beta if 'entropy' in settings['terms'] else ''}"
-    )
-    return params, "ok", reached.path
+    return stage, white, best
+
+
+def outlier(problem_of, stage: Stage, best, settings) -> outliers.Outlier | None:
+    """A snapshot without which one energy carries the others (:mod:`jko.outliers`), if one is to be suspected."""
+    reached, candidate = best or (stage.start, stage.others[0])
+    if best is not None and misfit(reached, stage.white) < _SUSPECT:
+        return None
+    population, group = problem_of(candidate, stage.change)
+
+    def refit(white):
+        mean = stage.start.found.mean
+        try:
+            found = steps_of(candidate, population, stage.tests, white, group, mean, settings)
+        except np.linalg.LinAlgError:
+            return None
+        return found if found.settled else None
+
+    square = misfit(reached, stage.white) * free(reached, stage.white)
+    return outliers.find(refit, stage.white, square, len(population.tau), _SUSPECT)
 
 
 def beside_what_is_missed(problem_of, stage, best, settings, report):
@@ -286,11 +334,13 @@ def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, li
         "sigma": np.float64(np.nan),
     }
     kernel = kernel_of(d, settings)
-    mean = np.full(len(groups_of(basis, kernel, settings)), np.nan)
+    group = groups_of(basis, kernel, settings)
+    mean = np.full(len(group), np.nan)
     found = Posterior(mean, np.outer(mean, mean), mean, np.nan, mean)
     steps = [{"loss": np.nan, "evidence": np.nan}]
+    counts = {"misfit": np.nan, "intervals": np.nan}
     change = np.eye(len(factors))
-    params = params_of(found, np.nan, basis, change, kernel, units, settings)
+    params = parameters(found, counts, basis, change, kernel, group, units, settings)
     return params, f"not solved: {why}", steps
 
 
@@ -340,43 +390,6 @@ def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
         "time_width": np.ptp(snapshots.time) / 2,
     }
     return {name: np.asarray(value, np.float64) for name, value in units.items()}
-
-
-def params_of(found: Posterior, misfit, basis, change, kernel, units, settings) -> dict:
-    """What :func:`energy` and :func:`uncertainty` need."""
-    whole, powers = np.eye(len(found.mean)), 1 + settings["time_degree"]
-    p = len(change) + len(basis["centers"])
-    for start in range(0, powers * p, p):
-        block = slice(start, start + len(change))
-        whole[block, block] = change
-    found = found._replace(mean=whole @ found.mean, covariance=whole @ found.covariance @ whole.T)
-    of_v = powers * p
-    q = pulls.count(kernel) if "interaction" in settings["terms"] else 0
-    entropy = "entropy" in settings["terms"]
-    scale = float(units["scale"])
-    return {
-        "theta": found.mean[:of_v].reshape(powers, p),
-        "omega": found.mean[of_v : of_v + q],
-        **kernel,
-        "beta": np.float64(scale * found.mean[-1] if entropy else 0.0),
-        "beta_deviation": np.float64(scale * np.sqrt(found.covariance[-1, -1]) if entropy else 0.0),
-        "covariance": found.covariance[:of_v, :of_v].reshape(powers, p, powers, p),
-        "misfit": np.float64(misfit),
-        "evidence": np.float64(found.evidence),
-        "basis": basis,
-        "units": units,
-    }
-
-
-def filled(params: dict, count: int, d: int) -> dict:
-    """The parameters with ``count`` monomials, as seeds stack: behind their own the factor 1, with the coefficient 0."""
-    basis, own = params["basis"], len(params["basis"]["monomials"])
-    rows = np.pad(basis["monomials"], [(0, count - own), (0, 0)], constant_values=d)
-    place = np.full(count - own, own)
-    theta, covariance = np.insert(params["theta"], place, 0.0, axis=1), params["covariance"]
-    for axis in (1, 3):
-        covariance = np.insert(covariance, place, 0.0, axis=axis)
-    return params | {"basis": basis | {"monomials": rows}, "theta": theta, "covariance": covariance}
 
 
 def _stack(leaves: tuple) -> np.ndarray:

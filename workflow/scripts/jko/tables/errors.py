@@ -14,6 +14,7 @@ MODES = {
     "w1_train": "one_step",
     "bw2_uvp": "one_step",
     "l2_uvp": "fit",
+    "l2_uvp_edge": "fit",
     "l2_uvp_interaction": "fit",
     "l2_uvp_drift": "fit",
     "beta": "fit",
@@ -24,10 +25,15 @@ MODES = {
     "gradient_coverage": "fit",
     "misfit": "fit",
     "evidence": "fit",
+    "condition": "fit",
+    "known_potential": "fit",
+    "known_interaction": "fit",
+    "intervals": "fit",
 }
 # What a method has that knows how sure it is (:mod:`jko.uncertainty`), and no other.
 OF_A_POSTERIOR = {
-    "beta_free", "beta_deviation", "beta_coverage", "l2_uvp_expected", "gradient_coverage", "misfit", "evidence"
+    "beta_free", "beta_deviation", "beta_coverage", "l2_uvp_expected", "gradient_coverage", "misfit", "evidence",
+    "condition", "known_potential", "known_interaction", "intervals",
 }  # fmt: skip
 
 
