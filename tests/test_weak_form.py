@@ -122,8 +122,11 @@ def test_rows_that_fill_up_the_monomials_change_nothing():
         np.testing.assert_allclose(spreads[0], spreads[1], rtol=1e-4)
 
 
-def test_beta_is_found_where_edges_blur():
-    settings = SETTINGS | {"terms": ["potential", "entropy"]}
+@pytest.mark.parametrize(
+    "changes", [{}, {"scheme": "flow"}, {"time_degree": 1}, {"scheme": "flow", "time_degree": 1}]
+)
+def test_beta_is_found_where_edges_blur(changes):
+    settings = SETTINGS | {"terms": ["potential", "entropy"]} | changes
     initial = {"law": "uniform", "low": -1.0, "high": 1.0}
     data = simulated("flat", beta=0.2, tau=0.05, initial=initial, n_train=3000)
     fit = weak_form.fit(Problem(data), settings, silent)
@@ -156,32 +159,38 @@ def test_the_evidence_tells_euler_steps_from_a_flow(substeps, right):
     assert error[right] < error[wrong] / 1.5
 
 
-def test_a_potential_that_turns_round_is_found_with_its_time():
-    """V(x, t) = c(t) . x with c going from left to right, which one potential for all times cannot carry."""
+@pytest.mark.parametrize("scheme", ["explicit", "flow"])
+def test_a_potential_that_turns_round_is_found_with_its_time(scheme):
+    """V(x, t) = c(t) . x with c going from left to right, which one potential for all times cannot carry. As a flow, c is
+    that of the middle of an interval.
+    """
     data = simulated("flat", n_train=800, steps=4, tau=0.5, seeds=[0])
     push = np.array([3.0, 1.0, -1.0, -3.0])
     for k in range(1, 5):
         data.x[data.snapshot == k, 0] += 0.5 * push[:k].sum()
     found = {}
     for degree in (0, 1):
-        settings = SETTINGS | {"time_degree": degree}
+        settings = SETTINGS | {"time_degree": degree, "scheme": scheme}
         fit = weak_form.fit(Problem(data), settings, silent)
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), fit.params)
         energy, point = weak_form.energy(params, settings), jnp.array([0.3, -1.0])
-        slope = [jax.grad(energy.potential)(point, jnp.float32(0.5 * k)) for k in range(4)]
+        later = 0.25 if scheme == "flow" else 0.0
+        slope = [jax.grad(energy.potential)(point, jnp.float32(0.5 * k + later)) for k in range(4)]
         found[degree] = np.abs(np.stack(slope) + np.stack([push, 0 * push], axis=1)).max()
     assert found[1] < 1 and found[0] > 2
 
 
-def test_an_interaction_is_found_where_there_is_one():
+@pytest.mark.parametrize("scheme", ["explicit", "flow"])
+def test_an_interaction_is_found_where_there_is_one(scheme):
     """Attraction by -2.2 exp(-|z|^2) in a ring-shaped valley: over the distances that matter its mean pull is that of W."""
     initial = {"law": "normal", "mean": 0.7, "std": 0.5}
     changes = {"tau": 0.05, "substeps": 5, "steps": 8, "n_train": 600, "seeds": [0]}
     data = simulated(
         "cell_ring", 0.1, interaction="gaussian_attraction", initial=initial, **changes
     )
-    fit = weak_form.fit(Problem(data), FULL, silent)
-    energy = weak_form.energy(jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), fit.params), FULL)
+    settings = FULL | {"scheme": scheme}
+    fit = weak_form.fit(Problem(data), settings, silent)
+    energy = weak_form.energy(jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), fit.params), settings)
     r = jnp.linspace(0.4, 1.2, 9)
     pull = jax.vmap(lambda a: jax.grad(energy.interaction)(jnp.stack([a, 0 * a]))[0])(r)
     assert np.mean(pull) == pytest.approx(np.mean(4.4 * r * np.exp(-(r**2))), rel=0.25)

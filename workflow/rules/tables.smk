@@ -122,7 +122,15 @@ use rule table_potentials as table_weak_form with:
         "results/logs/table_weak_form.log",
     params:
         datasets=experiment_columns("weak_form", landscape="potential"),
-        metrics=["w1", "l2_uvp", "l2_uvp_expected", "gradient_coverage", "misfit", "condition", "known_potential"],
+        metrics=[
+            "w1",
+            "l2_uvp",
+            "l2_uvp_expected",
+            "gradient_coverage",
+            "misfit",
+            "condition",
+            "known_potential",
+        ],
         methods=experiment_method_settings("weak_form"),
         references=REFERENCES,
         layout={"index": ["landscape"], "columns": ["method", "scheme"], "by": []},
