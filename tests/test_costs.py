@@ -43,6 +43,7 @@ def test_costs_stand_beside_errors_with_what_is_missing_said(files):
     }
     assert found == {
         ("mlp", "train_seconds"): 5.0,
+        ("mlp", "train_mb"): 210.5,
         ("mlp", "couple_seconds"): 0.25,
         ("mlp_explicit", "train_seconds"): 0.25,
         ("mlp_explicit", "couple_seconds"): 5.0,

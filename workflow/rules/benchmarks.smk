@@ -22,7 +22,13 @@ rule benchmark:
         runtime=30,
     params:
         method=benchmark_settings,
-        code=code("benchmark", ["jko.methods.jkonet_star", "jko.methods.ijkonet"]),
+        code=code(
+            "benchmark",
+            [
+                f"jko.methods.{kind}"
+                for kind in ["jkonet_star", "jkonet_star_linear", "ijkonet", "weak_form"]
+            ],
+        ),
     script:
         "../scripts/benchmark.py"
 

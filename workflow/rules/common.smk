@@ -235,6 +235,21 @@ BENCHMARKS = {
         "method": "ijkonet",
         "needs": ["coupling-exact.npz"],
     },
+    "train_linear": {
+        "dataset": "benchmark_particles",
+        "method": "jkonet_star_linear",
+        "needs": ["coupling-exact.npz"],
+    },
+    "train_linear_full": {
+        "dataset": "benchmark_particles",
+        "method": "jkonet_star_linear_full",
+        "needs": ["coupling-exact.npz", "density-gmm.npz"],
+    },
+    "train_weak": {
+        "dataset": "benchmark_unpaired",
+        "method": "weak_form",
+        "needs": ["coupling-exact.npz"],
+    },
     "couple_cells": {"dataset": "benchmark_cells", "method": "jkonet_star_time", "needs": []},
     "evaluate_cells": {
         "dataset": "benchmark_cells",

@@ -11,7 +11,7 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 started = time.perf_counter()
 
 import numpy as np
-from jko import couplings, evaluation, methods, prediction, snapshots
+from jko import couplings, densities, evaluation, methods, prediction, snapshots
 from jko.files import write_text
 
 # The transport solver is imported when it is first used.
@@ -52,7 +52,8 @@ with open(snakemake.log[0], "w") as log, tempfile.TemporaryDirectory() as name:
     else:
         path = snakemake.input.needs[0]
         if task.startswith("train_"):
-            problem = methods.Problem(data, couplings.load(path))
+            density = [densities.load(other) for other in snakemake.input.needs[1:]]
+            problem = methods.Problem(data, couplings.load(path), *density)
             fit = timed("train", methods.module(settings["kind"]).fit, problem, settings, report)
             path = folder / "fit.msgpack"
             methods.save(fit, data.seed, path)

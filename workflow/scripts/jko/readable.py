@@ -36,6 +36,7 @@ TITLES = {
     "w1_per_sqrt_d": "One-step EMD over the square root of the dimension (dimensionless)",
     "epoch_seconds": "An epoch (s); a whole fit where it is in closed form",
     "train_seconds": "Training of all seeds, whole job (s)",
+    "train_mb": "Largest memory of the training (MB)",
     "couple_seconds": "Coupling of all seeds, whole job (s)",
     "couple_mb": "Largest memory of the coupling (MB)",
 }

@@ -12,7 +12,7 @@ import pandas as pd
 from jko.tables import statistics
 
 # What is known of the jobs behind a fit: wall-clock seconds, and the largest resident memory in MB.
-JOBS = ("train_seconds", "couple_seconds", "couple_mb")
+JOBS = ("train_seconds", "train_mb", "couple_seconds", "couple_mb")
 SPANS = ["unit", "epochs", "seconds"]
 _EPOCH = re.compile(r"epoch (\d+)/\d+ ")
 
@@ -43,7 +43,7 @@ def of_fits(
     """
     found = {}
     for fit, of_train, of_couple in zip(fits, train, couple, strict=True):
-        found[fit] = dict(zip(JOBS, (job(of_train)[0], *job(of_couple)), strict=True))
+        found[fit] = dict(zip(JOBS, (*job(of_train), *job(of_couple)), strict=True))
     return found
 
 
