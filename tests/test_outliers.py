@@ -17,8 +17,7 @@ def test_intervals_that_are_gone_say_nothing_and_the_others_all_that_they_said()
     rng = np.random.default_rng(0)
     root = rng.normal(size=(12, 30))
     covariance, r = root @ root.T, rng.normal(size=12)
-    white = weak.factored(covariance)
-    rest = outliers.without(white, 4, [1, 2])
+    rest = outliers.without(weak.factored(covariance), 4, 2)
     kept = np.r_[0:3, 9:12]
     expected = r[kept] @ np.linalg.solve(covariance[np.ix_(kept, kept)], r[kept])
     for far in (1.0, 1e3):
@@ -28,44 +27,52 @@ def test_intervals_that_are_gone_say_nothing_and_the_others_all_that_they_said()
     assert rest.gone == 6 and weak.expected_square(rest) == pytest.approx(6, rel=1e-4)
 
 
-def found(residual, carried=4.0):
-    """What is found of residuals (N,) with unit noise that no energy fits."""
-    white = weak.factored(np.eye(N))
+def noise_of(seed):
+    """Residuals (INTERVALS, TESTS) as independent means leave them, with unit variance."""
+    errors = np.random.default_rng(seed).normal(size=(INTERVALS + 1, TESTS))
+    return (errors[1:] - errors[:-1]) / np.sqrt(2)
 
-    def refit(noise):
-        square = residual @ noise.inverse @ residual
-        none = np.zeros(1)
+
+def found(residual, intervals=INTERVALS):
+    """What is found of residuals that no energy fits, under their own noise."""
+    neighbours = np.eye(intervals) - (np.eye(intervals, k=1) + np.eye(intervals, k=-1)) / 2
+    white = weak.factored(np.kron(neighbours, np.eye(TESTS)))
+    residual = residual[:intervals].ravel()
+
+    def refit(snapshot):
+        rest = outliers.without(white, intervals, snapshot)
+        square, none = residual @ rest.inverse @ residual, np.zeros(1)
         posterior = Posterior(none, np.eye(1), none, -square / 2, none)
-        return Climb(posterior, [{"loss": square / N}], True)
+        return Climb(posterior, [{"loss": square / len(residual)}], True), rest, residual
 
-    return outliers.find(refit, white, residual @ residual, INTERVALS, carried)
+    square = residual @ white.inverse @ residual
+    return outliers.find(refit, white, square, intervals, carried=1.25)
 
 
-@pytest.mark.parametrize("k", range(INTERVALS + 1))
-def test_the_snapshot_whose_intervals_are_bad_is_found(k):
-    residual = np.random.default_rng(k).normal(size=(INTERVALS, TESTS))
-    size = 2.0 * np.random.default_rng(9).normal(size=TESTS)
-    # As an error of its mean enters both.
-    if k > 0:
-        residual[k - 1] += size
-    if k < INTERVALS:
-        residual[k] -= size
-    odd = found(residual.ravel())
+@pytest.mark.parametrize("k", range(1, INTERVALS))
+def test_an_inner_snapshot_whose_means_are_wrong_is_found(k):
+    residual, error = noise_of(k), 3 * np.random.default_rng(9).normal(size=TESTS)
+    # It ends one interval and begins the next.
+    residual[k - 1] += error
+    residual[k] -= error
+    odd = found(residual)
     assert odd.snapshot == k and odd.ratio > 3
-    assert odd.white.gone == TESTS * ((k > 0) + (k < INTERVALS))
+    # Of four intervals two would be left.
+    assert found(residual, intervals=4) is None
 
 
-def test_noise_and_what_no_energy_carries_have_no_outlier():
-    residual = np.random.default_rng(0).normal(size=N)
-    assert found(residual) is None
-    # Waves that the energy does not see, in all intervals; and residuals that are bad without the snapshot, too.
-    assert found(1.7 * residual) is None
-    residual[:TESTS] *= 3
-    assert found(residual).snapshot == 0 and found(3 * residual) is None
+def test_noise_a_wrong_energy_and_the_ends_have_no_outlier():
+    assert found(noise_of(0)) is None
+    error = 3 * np.random.default_rng(9).normal(size=TESTS)
+    for rows in ([1, 2], [0], [INTERVALS - 1], [0, 1, 2, 3, 4]):
+        residual = noise_of(1)
+        # The same sign in all: what an energy misses in these intervals.
+        residual[rows] += error
+        assert found(residual) is None
 
 
-def test_most_of_the_intervals_stay():
-    residual = np.random.default_rng(0).normal(size=(INTERVALS, TESTS))
-    residual[1:4] *= 4
-    # Two snapshots' worth is bad: without either of them the rest is bad still.
-    assert found(residual.ravel(), carried=2.0) is None
+def test_what_stays_is_carried_to_its_noise():
+    residual, error = noise_of(2), 3 * np.random.default_rng(9).normal(size=TESTS)
+    residual[1] += error
+    residual[2] -= error
+    assert found(residual).snapshot == 2 and found(1.3 * residual) is None

@@ -30,7 +30,7 @@ def params(powers):
         "condition": 50.0,
         "known_potential": 6.5,
         "known_interaction": 0.5,
-        "intervals": 4.0,
+        "snapshots": 4.0,
         "basis": {
             "monomials": FACTORS,
             "centers": np.array([[0.5, 0.0], [-1.0, 1.0]]),
@@ -79,7 +79,7 @@ def test_the_covariance_of_the_gradient_is_that_of_its_coefficients(powers):
 
 def test_only_what_was_learned_has_a_posterior():
     found = weak_energy.uncertainty(params(1), {"terms": ["potential"]})
-    wanted = {"misfit": 1.1, "evidence": -12.0, "condition": 50.0, "intervals": 4.0}
+    wanted = {"misfit": 1.1, "evidence": -12.0, "condition": 50.0, "snapshots": 4.0}
     wanted |= {"known_potential": 6.5, "known_interaction": 0.5}
     assert found.summary == pytest.approx(wanted) and found.beta is None
     found = weak_energy.uncertainty(params(1), {"terms": ["potential", "entropy"]})
@@ -104,7 +104,7 @@ def test_parameters_say_what_the_data_add_to_the_prior():
     found = Posterior(mean, covariance, np.log(variance), -3.0, known)
     units = params(1)["units"]
     made = weak_energy.parameters(
-        found, {"misfit": 1.2, "intervals": 4}, basis, np.eye(len(FACTORS)), kernel, group, units,
+        found, {"misfit": 1.2, "snapshots": 4}, basis, np.eye(len(FACTORS)), kernel, group, units,
         settings,
     )  # fmt: skip
     root = np.sqrt(variance[group])
@@ -116,4 +116,4 @@ def test_parameters_say_what_the_data_add_to_the_prior():
     scale = float(units["scale"])
     assert made["beta"] == pytest.approx(scale * mean[-1])
     assert made["beta_deviation"] == pytest.approx(scale * np.sqrt(covariance[-1, -1]))
-    assert (made["misfit"], made["intervals"], made["evidence"]) == (1.2, 4, -3.0)
+    assert (made["misfit"], made["snapshots"], made["evidence"]) == (1.2, 4, -3.0)

@@ -235,7 +235,7 @@ def test_a_snapshot_that_was_measured_badly_is_left_out():
         settings = SETTINGS | {"leave_out": leave_out}
         fit = weak_form.fit(Problem(data), settings, lines.append)
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), fit.params)
-        assert params["intervals"] == (3 if name == "left out" else 5)
+        assert params["snapshots"] == (5 if name == "left out" else 6)
         x = jnp.asarray(data.cloud(0, "train", 0), jnp.float32)
         energy = weak_form.energy(params, settings)
         errors[name] = relative_error(energy, (4 * x**3 - 32 * x + 5) / 2, x)

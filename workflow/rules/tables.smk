@@ -241,7 +241,7 @@ use rule table_potentials as table_robustness with:
         "results/logs/table_robustness.log",
     params:
         datasets={name: {"dataset": name} for name in experiment_datasets("robustness")},
-        metrics=["w1", "l2_uvp", "l2_uvp_edge", "intervals", "misfit"],
+        metrics=["w1", "l2_uvp", "l2_uvp_edge", "snapshots", "misfit"],
         methods=experiment_method_settings("robustness"),
         references=REFERENCES,
         layout={"index": ["dataset"], "columns": ["method", "scheme"], "by": []},

@@ -31,7 +31,7 @@ TITLES = {
     "condition": "Condition number of the normal equations with the prior",
     "known_potential": "Coefficients of V that the data determine",
     "known_interaction": "Coefficients of W that the data determine",
-    "intervals": "Intervals that were learned from",
+    "snapshots": "Snapshots that were learned from",
     "gradient_coverage": "Share of the 90 % intervals that hold grad V at test particles",
     "w1_per_sqrt_d": "One-step EMD over the square root of the dimension (dimensionless)",
     "epoch_seconds": "An epoch (s); a whole fit where it is in closed form",

@@ -24,7 +24,7 @@ from jko.energies import Energy
 from jko.metrics import uvp
 
 # What a posterior says of a whole fit, as metrics.
-SUMMARY = ("misfit", "evidence", "condition", "known_potential", "known_interaction", "intervals")
+SUMMARY = ("misfit", "evidence", "condition", "known_potential", "known_interaction", "snapshots")
 # Nominal share of the intervals that hold the truth.
 LEVEL = 0.9
 
@@ -38,7 +38,7 @@ class Uncertainty(NamedTuple):
             above 1, no energy carries the data. evidence: log marginal likelihood of the residuals in units of their noise,
             less what the number of residuals makes of it; it compares fits with the same test functions. condition: number of
             the normal equations with the prior, in units of its scales. known_potential, known_interaction: how many
-            coefficients of V and of W the data determine; below 1, next to nothing of the term. intervals: how many were
+            coefficients of V and of W the data determine; below 1, next to nothing of the term. snapshots: how many were
             learned from.
         beta: posterior mean, not bounded below, or None where beta is not learned. beta_deviation: its standard deviation.
     """

@@ -39,7 +39,7 @@ def parameters(
     """What the functions below need, of coefficients of V, W and beta in this order.
 
     Args:
-        found: of monomials made orthonormal by ``change`` (p, p). counts: misfit and intervals of the fit.
+        found: of monomials made orthonormal by ``change`` (p, p). counts: misfit and snapshots of the fit.
         basis: of psi. kernel: of chi. group: of every coefficient, that of its scale.
     """
     # In units of the prior, where the normal equations are I and what the data add.

@@ -154,7 +154,7 @@ def solve(
         population = population._replace(kernel=None if of_w is None else kernel)
         return population, groups_of(candidate.basis, kernel, settings)
 
-    def begin(factors):
+    def begin(factors, without=None):
         # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
         # every candidate. As a start they need not have settled.
         points = trials.centres(clouds, bumps(factors, room, settings), seed)
@@ -172,6 +172,8 @@ def solve(
         mean = np.zeros(len(group))
         for _ in range(2):
             white = weak.noise(population, tests, mean)
+            if without is not None:
+                white = outliers.without(white, len(population.tau), without)
             start = steps_of(plain, population, tests, white, group, mean, settings)
             mean = start.found.mean
         return Stage(tests, others, change, population, white, start)
@@ -187,15 +189,14 @@ def solve(
             break
         factors = np.concatenate([factors, more[:vacant]])
         stage = begin(factors)
-    stage, white, best = decide(problem_of, stage, snapshots.time, settings, report)
+    stage, white, best = decide(problem_of, begin, stage, snapshots.time, settings, report)
     reached, chosen = best
     left = residuals_of(problem_of, stage, best)
     missed = model_error.square(stage.white, left) / free(reached, stage.white)
     wider = model_error.log_determinant(white) - model_error.log_determinant(stage.white)
     evidence = reached.found.evidence - 0.5 * wider
     found, change = reached.found._replace(evidence=evidence), stage.change
-    left_in = round(len(snapshots.tau) * (1 - white.gone / len(white.scale)))
-    counts = {"misfit": missed, "intervals": left_in}
+    counts = {"misfit": missed, "snapshots": len(clouds) - (white.gone > 0)}
     group = groups_of(chosen.basis, kernel, settings)
     params = parameters(found, counts, chosen.basis, change, kernel, group, units, settings)
     beta = f"; beta {params['beta']:.4g} +- {params['beta_deviation']:.2g}"
@@ -211,20 +212,20 @@ def solve(
     return params, "ok", reached.path
 
 
-def decide(problem_of, stage: Stage, times, settings, report):
-    """The stage without a snapshot at one of the ``times`` that does not belong, the noise that was taken, and what is best under it.
+def decide(problem_of, begin, stage: Stage, times, settings, report):
+    """The stage, which ``begin`` makes anew without a snapshot at one of the ``times`` that does not belong, the noise that was taken, and what is best under it.
 
     Raises:
         LinAlgError: no candidate settles.
     """
     best = choose(problem_of, stage, stage.white, settings, report)
-    odd = outlier(problem_of, stage, best, settings) if settings["leave_out"] else None
+    odd = outlier(problem_of, begin, stage, best, settings) if settings["leave_out"] else None
     if odd is not None:
         report(
             f"the snapshot at time {times[odd.snapshot]:g} does not belong and is left out: its residuals are "
-            f"{odd.ratio:.1f} times as large as those of the others, which one energy carries"
+            f"{odd.ratio:.1f} times as large as others, which one energy carries"
         )
-        stage = stage._replace(white=odd.white)
+        stage = begin(stage.tests["monomials"], odd.snapshot)
         best = choose(problem_of, stage, stage.white, settings, report)
     white = stage.white
     if best is None or misfit(best[0], white) > _CARRIED:
@@ -237,23 +238,25 @@ def decide(problem_of, stage: Stage, times, settings, report):
     return stage, white, best
 
 
-def outlier(problem_of, stage: Stage, best, settings) -> outliers.Outlier | None:
+def outlier(problem_of, begin, stage: Stage, best, settings) -> outliers.Outlier | None:
     """A snapshot without which one energy carries the others (:mod:`jko.outliers`), if one is to be suspected."""
     reached, candidate = best or (stage.start, stage.others[0])
     if best is not None and misfit(reached, stage.white) < _SUSPECT:
         return None
-    population, group = problem_of(candidate, stage.change)
 
-    def refit(white):
-        mean = stage.start.found.mean
+    def refit(snapshot):
         try:
-            found = steps_of(candidate, population, stage.tests, white, group, mean, settings)
+            rest = begin(stage.tests["monomials"], snapshot)
+            population, group = problem_of(candidate, rest.change)
+            mean = rest.start.found.mean
+            found = steps_of(candidate, population, rest.tests, rest.white, group, mean, settings)
         except np.linalg.LinAlgError:
             return None
-        return found if found.settled else None
+        left = weak.residuals(population, rest.tests, found.found.mean)
+        return (found, rest.white, left) if found.settled else None
 
     square = misfit(reached, stage.white) * free(reached, stage.white)
-    return outliers.find(refit, stage.white, square, len(population.tau), _SUSPECT)
+    return outliers.find(refit, stage.white, square, len(stage.population.tau), _SUSPECT)
 
 
 def beside_what_is_missed(problem_of, stage, best, settings, report):
@@ -338,7 +341,7 @@ def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, li
     mean = np.full(len(group), np.nan)
     found = Posterior(mean, np.outer(mean, mean), mean, np.nan, mean)
     steps = [{"loss": np.nan, "evidence": np.nan}]
-    counts = {"misfit": np.nan, "intervals": np.nan}
+    counts = {"misfit": np.nan, "snapshots": np.nan}
     change = np.eye(len(factors))
     params = parameters(found, counts, basis, change, kernel, group, units, settings)
     return params, f"not solved: {why}", steps

@@ -28,12 +28,12 @@ MODES = {
     "condition": "fit",
     "known_potential": "fit",
     "known_interaction": "fit",
-    "intervals": "fit",
+    "snapshots": "fit",
 }
 # What a method has that knows how sure it is (:mod:`jko.uncertainty`), and no other.
 OF_A_POSTERIOR = {
     "beta_free", "beta_deviation", "beta_coverage", "l2_uvp_expected", "gradient_coverage", "misfit", "evidence",
-    "condition", "known_potential", "known_interaction", "intervals",
+    "condition", "known_potential", "known_interaction", "snapshots",
 }  # fmt: skip
 
 
