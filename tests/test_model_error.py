@@ -101,6 +101,11 @@ def test_residuals_that_nothing_explains_are_a_failure_with_its_cause(far, cause
         model_error.size(noise, missed, np.append(np.zeros(8), np.full(8, far)), 16.0)
 
 
+def test_of_what_is_gone_nothing_is_said_in_the_sum_either(noise):
+    white = noise._replace(gone=2)
+    assert model_error.added(white, np.eye(len(noise.scale))).gone == 2
+
+
 def test_the_sum_is_a_noise_of_both(noise):
     missed = model_error.covariance(population(), basis())
     both = model_error.added(noise, missed)

@@ -249,6 +249,8 @@ def test_a_spoiled_snapshot_is_the_others_but_for_a_share_of_its_train_particles
     assert not gap[:, 1:].any()
     with pytest.raises(ValueError, match="spoiled has the snapshot 4; there are 0 to 3"):
         simulate_snapshots(settings | {"spoiled": bad | {"snapshot": 4}})
+    with pytest.raises(ValueError, match="spoiled has the share 0.01, which is none of 40"):
+        simulate_snapshots(settings | {"spoiled": bad | {"share": 0.01}})
 
 
 def test_initial_laws():

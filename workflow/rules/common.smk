@@ -248,7 +248,7 @@ BENCHMARKS = {
     "train_weak": {
         "dataset": "benchmark_unpaired",
         "method": "weak_form",
-        "needs": ["coupling-exact.npz"],
+        "needs": [],
     },
     "couple_cells": {"dataset": "benchmark_cells", "method": "jkonet_star_time", "needs": []},
     "evaluate_cells": {

@@ -220,7 +220,7 @@ use rule table_potentials as table_discretisation with:
         "results/logs/table_discretisation.log",
     params:
         datasets=experiment_columns("discretisation", landscape="potential", substeps="substeps"),
-        metrics=["w1", "l2_uvp", "misfit", "evidence"],
+        metrics=["w1", "l2_uvp", "misfit", "evidence", "snapshots"],
         methods=experiment_method_settings("discretisation"),
         references=REFERENCES,
         layout={"index": ["landscape", "substeps"], "columns": ["method", "scheme"], "by": []},

@@ -50,12 +50,13 @@ with open(snakemake.log[0], "w") as log, tempfile.TemporaryDirectory() as name:
         rows = timed("couple", couplings.couple_snapshots, data, {"kind": "exact"}, report)
         couplings.save(rows, folder / "coupling.npz")
     else:
-        path = snakemake.input.needs[0]
+        needs = list(snakemake.input.needs)
         if task.startswith("train_"):
-            density = [densities.load(other) for other in snakemake.input.needs[1:]]
-            problem = methods.Problem(data, couplings.load(path), *density)
+            readers = couplings.load, densities.load
+            found = [read(path) for read, path in zip(readers, needs, strict=False)]
+            problem = methods.Problem(data, *found)
             fit = timed("train", methods.module(settings["kind"]).fit, problem, settings, report)
-            path = folder / "fit.msgpack"
-            methods.save(fit, data.seed, path)
-        timed("evaluate", errors, *methods.load(path, settings), folder)
+            needs = [folder / "fit.msgpack"]
+            methods.save(fit, data.seed, needs[0])
+        timed("evaluate", errors, *methods.load(needs[0], settings), folder)
 write_text(json.dumps(phases), snakemake.output.phases)

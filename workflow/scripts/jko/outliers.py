@@ -12,10 +12,12 @@ intervals. But the error of a snapshot's means stands in the two with opposite s
 
     opposite_k = -z_{k-1} . z_k / (|z_{k-1}| |z_k|)
 
-is near 1 for a bad snapshot under the energy that was learned without it, 1/2 for sampling noise, which they share in the same way, and below
-where an energy is wrong. A snapshot goes where one energy carries what stays to its noise, F_k is above :data:`_RATIO`
+is near 1, to first order in tau, for a bad snapshot under the energy that was learned without it, 1/2 in the mean for
+sampling noise, which they share in the same way, and below where an energy misses the same motion in both. A drift that goes one way and then
+back is no different from a bad snapshot, and no data tell the two apart. A snapshot goes where one energy carries what stays to its noise, F_k is above :data:`_RATIO`
 and opposite_k above :data:`_OPPOSITE`; of several that with the largest evidence. The first and the last have one interval alone, and
-stay, as do all where not more than half of the intervals would be left.
+stay, as do all where not more than half of the intervals would be left. What goes are its residuals: the units, the centres of bumps
+and the scaling of monomials still see its particles.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from jko import weak
 from jko.gauss_newton import Climb, free, misfit
 
 # Least F_k and opposite_k of a bad snapshot.
-_RATIO, _OPPOSITE = 1.6, 0.75
+_RATIO, _OPPOSITE = 1.7, 0.75
 # Variance of a residual that says nothing, over that of its noise.
 _UNBOUNDED = 1e12
 

@@ -218,6 +218,10 @@ def spoiled(x: np.ndarray, snapshot: int, share: float, shift: float) -> np.ndar
     if not 0 <= snapshot < len(x):
         raise ValueError(f"spoiled has the snapshot {snapshot}; there are 0 to {len(x) - 1}")
     x, count = x.copy(), round(share * x.shape[1])
+    if not count:
+        raise ValueError(
+            f"spoiled has the share {share:g}, which is none of {x.shape[1]} particles"
+        )
     x[snapshot, :count, 0] += shift * x[snapshot, :, 0].std()
     return x
 

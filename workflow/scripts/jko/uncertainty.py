@@ -36,7 +36,7 @@ class Uncertainty(NamedTuple):
         covariance: of grad V at x (d,) and t (): (d, d).
         summary: the numbers of :data:`SUMMARY`. misfit: squared residuals over what noise alone would leave of them; well
             above 1, no energy carries the data. evidence: log marginal likelihood of the residuals in units of their noise,
-            less what the number of residuals makes of it; it compares fits with the same test functions. condition: number of
+            less what the number of residuals makes of it; it compares fits with the same test functions and snapshots. condition: number of
             the normal equations with the prior, in units of its scales. known_potential, known_interaction: how many
             coefficients of V and of W the data determine; below 1, next to nothing of the term. snapshots: how many were
             learned from.

@@ -65,7 +65,8 @@ particles leaves no such bias and twice the spread, as S is close to singular. B
 X is mostly its own sampling noise, which X^T S^{-1} X counts as information: there the posterior is too narrow, and beta with it.
 
 Kin: the weak-form identification of mean-field equations (Messenger and Bortz 2022), the kernels of interactions and of gradient
-flows learned from densities by weak forms (Lang and Lu 2022; Gao, Lang and Lu 2024), and, for the many moments that see their own noise, the bias of the generalised method of moments (Newey and Smith 2004).
+flows learned from densities by weak forms (Lang and Lu 2022; Gao, Lang and Lu 2024), and, for the many moments that see their own
+noise, the bias of the generalised method of moments (Newey and Smith 2004).
 All is in float64 and in standardised units.
 """
 

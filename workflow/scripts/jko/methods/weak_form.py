@@ -21,7 +21,7 @@ covariance of theta stands beside its mean.
 
 An interval may be one Euler step (``scheme: explicit``) or a flow (``scheme: flow``): the log evidence tells which one the data
 are. It is that of residuals in units of their noise, so that it does not depend on the units of either kind, and it compares fits
-with the same test functions. Where the misfit of both is near 1, the larger one is right if they differ by 10 or more; of a
+with the same test functions. Where the misfit of both is near 1, the larger one is right if they differ by 10 or more, and neither leaves another snapshot out; of a
 population that hardly moves they differ by 1, and where neither carries the data the larger one may be that of the wrong kind.
 
 chi^2 of the residuals over what it is in the mean if V, W and beta can be the true ones, N less the coefficients that the
@@ -58,7 +58,7 @@ __all__ = ["energy", "fit", "uncertainty"]
 _MOST = 0.5
 # Least misfit at which one snapshot may be to blame, and the largest without it.
 _SUSPECT = 1.25
-# Largest misfit of an energy that carries the data: waves that test functions do not see leave at most 2.6 on the landscapes.
+# Largest misfit of an energy that carries the data: waves that test functions do not see leave at most 3.3 on the landscapes.
 _CARRIED = 4
 # How often what no energy explains is measured anew, under the energy that was found beside it.
 _ROUNDS = 2
@@ -213,7 +213,7 @@ def solve(
 
 
 def decide(problem_of, begin, stage: Stage, times, settings, report):
-    """The stage, which ``begin`` makes anew without a snapshot at one of the ``times`` that does not belong, the noise that was taken, and what is best under it.
+    """The stage, which ``begin`` makes anew without a snapshot that does not belong, the noise, and what is best under it.
 
     Raises:
         LinAlgError: no candidate settles.
@@ -319,7 +319,7 @@ def choose(problem_of, stage, white, settings, report) -> tuple[Climb, trials.Ca
         found, path, settled = reached
         report(
             f"{candidate.name}: evidence {found.evidence:.2f}{'' if settled else ', which has not settled'}, chi^2 "
-            f"{path[-1]['loss'] * len(white.scale):.1f} of {len(white.scale)} residuals after {len(path)} steps, "
+            f"{path[-1]['loss'] * len(white.scale):.1f} of {len(white.scale) - white.gone} residuals after {len(path)} steps, "
             f"coefficients known, of {' '.join(map(str, np.bincount(group)))}: {' '.join(f'{k:.1f}' for k in found.known)}"
         )
         probable = found.evidence + candidate.log_prior

@@ -147,9 +147,9 @@ def search(
         Columns dataset, method, candidate, scheme, metric, then :data:`jko.tables.STATISTICS`.
     """
     references = ["oracle", "zero_energy", "even_oracle", "sampling_floor", "mean_shift"]
-    table = []
+    table, shown = [], [metric for metric in MODES if metric not in OF_A_POSTERIOR]
     for dataset in datasets:
-        for metric in MODES:
+        for metric in shown:
             for row in of_dataset(metrics, dataset, metric, candidates, references):
                 of = candidates.get(row["method"], {"candidate": "", "scheme": row["scheme"]})
                 if row["scheme"] == of["scheme"]:
