@@ -57,8 +57,8 @@ def without(white: weak.Noise, intervals: int, snapshot: int) -> weak.Noise:
 
 def find(
     refit: Callable[[int], tuple[Climb, weak.Noise, np.ndarray] | None],
+    whole: Climb,
     white: weak.Noise,
-    square: float,
     intervals: int,
     carried: float,
 ) -> Outlier | None:
@@ -66,10 +66,10 @@ def find(
 
     Args:
         refit: the steps without a snapshot, their noise, and all residuals (N,) where they ended; None where they do not settle.
-        white: the noise with all snapshots. square: chi^2 of all residuals.
-        carried: largest misfit of what stays.
+        whole: the steps with all snapshots. white: their noise. carried: misfit up to which one energy carries what is there.
     """
-    if intervals <= 4:
+    square = misfit(whole, white) * free(whole, white)
+    if intervals <= 4 or misfit(whole, white) < carried:
         return None
     found, highest = None, -np.inf
     for k in range(1, intervals):

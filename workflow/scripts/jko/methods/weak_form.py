@@ -239,10 +239,8 @@ def decide(problem_of, begin, stage: Stage, times, settings, report):
 
 
 def outlier(problem_of, begin, stage: Stage, best, settings) -> outliers.Outlier | None:
-    """A snapshot without which one energy carries the others (:mod:`jko.outliers`), if one is to be suspected."""
+    """A snapshot without which one energy carries the others (:mod:`jko.outliers`), if there is one."""
     reached, candidate = best or (stage.start, stage.others[0])
-    if best is not None and misfit(reached, stage.white) < _SUSPECT:
-        return None
 
     def refit(snapshot):
         try:
@@ -255,8 +253,7 @@ def outlier(problem_of, begin, stage: Stage, best, settings) -> outliers.Outlier
         left = weak.residuals(population, rest.tests, found.found.mean)
         return (found, rest.white, left) if found.settled else None
 
-    square = misfit(reached, stage.white) * free(reached, stage.white)
-    return outliers.find(refit, stage.white, square, len(stage.population.tau), _SUSPECT)
+    return outliers.find(refit, reached, stage.white, len(stage.population.tau), _SUSPECT)
 
 
 def beside_what_is_missed(problem_of, stage, best, settings, report):
