@@ -10,7 +10,7 @@ import pytest
 from jko import gauss_newton, weak
 
 ROOT, HEIGHT = 0.7, 100.0
-NOISE = SimpleNamespace(scale=np.ones(1), inverse=np.eye(1))
+NOISE = weak.Noise(np.ones(1), np.eye(1), np.eye(1))
 # A prior of variance 1 that stays as it is.
 SCALES = np.array([0.0]), np.array([True])
 
@@ -88,7 +88,10 @@ def test_a_residual_that_is_no_number_is_an_error(monkeypatch):
 
 
 def test_the_misfit_is_chi_squared_over_what_the_known_coefficients_leave_of_it():
-    noise = SimpleNamespace(scale=np.ones(50), inverse=np.zeros((50, 50)))
+    nothing = np.zeros((50, 50))
+    noise = weak.Noise(np.ones(50), nothing, nothing)
     found = SimpleNamespace(known=np.array([4.0, 6.0]))
     reached = gauss_newton.Climb(found, [{"loss": 9.0}, {"loss": 1.6}], True)
     assert gauss_newton.misfit(reached, noise) == pytest.approx(1.6 * 50 / 40)
+    # Of ten residuals nothing is said.
+    assert gauss_newton.misfit(reached, noise._replace(gone=10)) == pytest.approx(1.6 * 50 / 30)
