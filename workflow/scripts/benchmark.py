@@ -11,7 +11,7 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 started = time.perf_counter()
 
 import numpy as np
-from jko import couplings, densities, evaluation, methods, prediction, snapshots
+from jko import couplings, evaluation, methods, prediction, snapshots
 from jko.files import write_text
 
 # The transport solver is imported when it is first used.
@@ -52,9 +52,7 @@ with open(snakemake.log[0], "w") as log, tempfile.TemporaryDirectory() as name:
     else:
         needs = list(snakemake.input.needs)
         if task.startswith("train_"):
-            readers = couplings.load, densities.load
-            found = [read(path) for read, path in zip(readers, needs, strict=False)]
-            problem = methods.Problem(data, *found)
+            problem = methods.Problem(data, *map(couplings.load, needs))
             fit = timed("train", methods.module(settings["kind"]).fit, problem, settings, report)
             needs = [folder / "fit.msgpack"]
             methods.save(fit, data.seed, needs[0])
