@@ -66,8 +66,7 @@ def size(white: weak.Noise, missed: np.ndarray, residual: np.ndarray, free: floa
 
 def added(white: weak.Noise, missed: np.ndarray) -> weak.Noise:
     """The noise S + missed."""
-    root = white.scale[:, None] * white.factor
-    return weak.factored(root @ root.T + missed)._replace(gone=white.gone)
+    return weak.factored(weak.covariance_of(white) + missed)._replace(gone=white.gone)
 
 
 def square(white: weak.Noise, residual: np.ndarray) -> float:

@@ -47,8 +47,7 @@ def without(white: weak.Noise, intervals: int, snapshot: int) -> weak.Noise:
     """The noise S of so many intervals, of which the two of an inner snapshot say nothing."""
     m = len(white.scale) // intervals
     rows = np.arange((snapshot - 1) * m, (snapshot + 1) * m)
-    root = white.scale[:, None] * white.factor
-    covariance = root @ root.T
+    covariance = weak.covariance_of(white)
     unbounded = _UNBOUNDED * np.diag(covariance)[rows]
     covariance[rows], covariance[:, rows] = 0.0, 0.0
     covariance[rows, rows] = unbounded

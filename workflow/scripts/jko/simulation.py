@@ -213,7 +213,7 @@ def spoiled(x: np.ndarray, snapshot: int, share: float, shift: float) -> np.ndar
     deviations too far along the first coordinate. All of them are a batch effect, a few are foreign.
 
     Raises:
-        ValueError: there is no such snapshot.
+        ValueError: there is no such snapshot, or the share is none of its particles.
     """
     if not 0 <= snapshot < len(x):
         raise ValueError(f"spoiled has the snapshot {snapshot}; there are 0 to {len(x) - 1}")

@@ -172,6 +172,12 @@ def factored(covariance: np.ndarray) -> Noise:
     return Noise(scale, factor, inverse)
 
 
+def covariance_of(white: Noise) -> np.ndarray:
+    """S: (N, N)."""
+    root = white.scale[:, None] * white.factor
+    return root @ root.T
+
+
 def expected_square(white: Noise) -> float:
     """Mean of r^T S^{-1} r at the true energy: N that say something, less what the nugget makes of the directions that it fills."""
     return len(white.scale) - white.gone - _NUGGET * float(np.diag(white.inverse) @ white.scale**2)

@@ -26,6 +26,22 @@ from jko.pairs import standardise
 from jko.uncertainty import SUMMARY, Uncertainty
 
 
+def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
+    """Mean and root mean variance of the train particles; V in units that move a particle by one width
+    in a mean interval.
+    """
+    x = np.concatenate(snapshots.clouds(s, "train"))
+    width = np.sqrt(np.mean(np.var(x, axis=0)))
+    units = {
+        "center": x.mean(axis=0),
+        "width": width,
+        "scale": width**2 / np.mean(snapshots.tau),
+        "time_center": np.mean(snapshots.time[[0, -1]]),
+        "time_width": np.ptp(snapshots.time) / 2,
+    }
+    return {name: np.asarray(value, np.float64) for name, value in units.items()}
+
+
 def parameters(
     found: Posterior,
     counts: Mapping[str, float],

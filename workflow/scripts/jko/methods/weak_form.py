@@ -49,7 +49,7 @@ from jko.evidence import Posterior
 from jko.features import degrees, gap, monomials
 from jko.gauss_newton import Climb, climb, free, misfit
 from jko.methods import Fit, Problem
-from jko.weak_energy import energy, filled, parameters, uncertainty
+from jko.weak_energy import energy, filled, parameters, uncertainty, units_of
 
 __all__ = ["energy", "fit", "uncertainty"]
 
@@ -115,16 +115,19 @@ class Stage(NamedTuple):
     """The test functions, and what an energy of monomials alone makes of them.
 
     Attributes:
-        tests: basis of phi. others: the candidates with bumps. change: what makes the monomials orthonormal.
-        population: with the fields of the monomials. white: noise of the residuals. start: where the steps ended.
+        tests: basis of phi. plain: the monomials alone, group: of their coefficients, others: the candidates with bumps.
+        change: what makes the monomials orthonormal. population: with their fields. white: noise of the residuals.
+        start: where the steps ended.
     """
 
     tests: Mapping
+    plain: trials.Candidate
+    group: np.ndarray
     others: list[trials.Candidate]
     change: np.ndarray
     population: weak.Population
-    white: weak.Noise
-    start: Climb
+    white: weak.Noise | None = None
+    start: Climb | None = None
 
 
 def solve(
@@ -154,7 +157,7 @@ def solve(
         population = population._replace(kernel=None if of_w is None else kernel)
         return population, groups_of(candidate.basis, kernel, settings)
 
-    def begin(factors, without=None):
+    def begin(factors):
         # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
         # every candidate. As a start they need not have settled.
         points = trials.centres(clouds, bumps(factors, room, settings), seed)
@@ -169,14 +172,7 @@ def solve(
         )
         change = trials.orthonormal(plain.basis, clouds)
         population, group = problem_of(plain, change)
-        mean = np.zeros(len(group))
-        for _ in range(2):
-            white = weak.noise(population, tests, mean)
-            if without is not None:
-                white = outliers.without(white, len(population.tau), without)
-            start = steps_of(plain, population, tests, white, group, mean, settings)
-            mean = start.found.mean
-        return Stage(tests, others, change, population, white, start)
+        return started(Stage(tests, plain, group, others, change, population), settings)
 
     stage = begin(factors)
     while len(more := asked_for(stage)):
@@ -189,7 +185,7 @@ def solve(
             break
         factors = np.concatenate([factors, more[:vacant]])
         stage = begin(factors)
-    stage, white, best = decide(problem_of, begin, stage, snapshots.time, settings, report)
+    stage, white, best = decide(problem_of, stage, snapshots.time, settings, report)
     reached, chosen = best
     left = residuals_of(problem_of, stage, best)
     missed = model_error.square(stage.white, left) / free(reached, stage.white)
@@ -212,20 +208,33 @@ def solve(
     return params, "ok", reached.path
 
 
-def decide(problem_of, begin, stage: Stage, times, settings, report):
-    """The stage, which ``begin`` makes anew without a snapshot that does not belong, the noise, and what is best under it.
+def started(stage: Stage, settings: Mapping, gone: int | None = None) -> Stage:
+    """The stage with the noise of the residuals, of which those of a snapshot may be gone, and the steps of the monomials."""
+    mean = np.zeros(len(stage.group))
+    for _ in range(2):
+        white = weak.noise(stage.population, stage.tests, mean)
+        if gone is not None:
+            white = outliers.without(white, len(stage.population.tau), gone)
+        at = stage.population, stage.tests, white, stage.group, mean
+        start = steps_of(stage.plain, *at, settings)
+        mean = start.found.mean
+    return stage._replace(white=white, start=start)
+
+
+def decide(problem_of, stage: Stage, times, settings, report):
+    """The stage, without a snapshot that does not belong, the noise that was taken, and what is best under it.
 
     Raises:
         LinAlgError: no candidate settles.
     """
     best = choose(problem_of, stage, stage.white, settings, report)
-    odd = outlier(problem_of, begin, stage, best, settings) if settings["leave_out"] else None
+    odd = outlier(problem_of, stage, best, settings) if settings["leave_out"] else None
     if odd is not None:
         report(
             f"the snapshot at time {times[odd.snapshot]:g} does not belong and is left out: its residuals are "
             f"{odd.ratio:.1f} times as large as others, which one energy carries"
         )
-        stage = begin(stage.tests["monomials"], odd.snapshot)
+        stage = started(stage, settings, odd.snapshot)
         best = choose(problem_of, stage, stage.white, settings, report)
     white = stage.white
     if best is None or misfit(best[0], white) > _CARRIED:
@@ -238,19 +247,19 @@ def decide(problem_of, begin, stage: Stage, times, settings, report):
     return stage, white, best
 
 
-def outlier(problem_of, begin, stage: Stage, best, settings) -> outliers.Outlier | None:
+def outlier(problem_of, stage: Stage, best, settings) -> outliers.Outlier | None:
     """A snapshot without which one energy carries the others (:mod:`jko.outliers`), if there is one."""
     reached, candidate = best or (stage.start, stage.others[0])
+    population, group = problem_of(candidate, stage.change)
 
     def refit(snapshot):
         try:
-            rest = begin(stage.tests["monomials"], snapshot)
-            population, group = problem_of(candidate, rest.change)
+            rest = started(stage, settings, snapshot)
             mean = rest.start.found.mean
-            found = steps_of(candidate, population, rest.tests, rest.white, group, mean, settings)
+            found = steps_of(candidate, population, stage.tests, rest.white, group, mean, settings)
         except np.linalg.LinAlgError:
             return None
-        left = weak.residuals(population, rest.tests, found.found.mean)
+        left = weak.residuals(population, stage.tests, found.found.mean)
         return (found, rest.white, left) if found.settled else None
 
     return outliers.find(refit, reached, stage.white, len(stage.population.tau), _SUSPECT)
@@ -374,22 +383,6 @@ def population_of(clouds, of_w, times, basis, change, settings) -> weak.Populati
 def moving(clouds: list[np.ndarray], settings: Mapping) -> list[np.ndarray]:
     """The snapshots whose particles take a step: all but the last one where the steps are those of Euler."""
     return clouds[:-1] if _FORWARD[settings["scheme"]] == 1 else clouds
-
-
-def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
-    """Mean and root mean variance of the train particles; V in units that move a particle by one width
-    in a mean interval.
-    """
-    x = np.concatenate(snapshots.clouds(s, "train"))
-    width = np.sqrt(np.mean(np.var(x, axis=0)))
-    units = {
-        "center": x.mean(axis=0),
-        "width": width,
-        "scale": width**2 / np.mean(snapshots.tau),
-        "time_center": np.mean(snapshots.time[[0, -1]]),
-        "time_width": np.ptp(snapshots.time) / 2,
-    }
-    return {name: np.asarray(value, np.float64) for name, value in units.items()}
 
 
 def _stack(leaves: tuple) -> np.ndarray:
