@@ -66,6 +66,7 @@ ORDER = (
     "metrics",
     "uncertainty",
     "weak_energy",
+    "linear_energy",
     "batches",
     "divergences",
     "prediction",

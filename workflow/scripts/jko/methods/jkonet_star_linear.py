@@ -39,12 +39,11 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
-from jax.tree_util import Partial
 
 from jko import densities, features
-from jko.energies import Energy, zero_energy
+from jko.linear_energy import energy
 from jko.methods import Fit, Problem
-from jko.pairs import Pairs, coupled_pairs, in_units, places, standardise, units_of
+from jko.pairs import Pairs, coupled_pairs, in_units, places, units_of
 from jko.quadratics import Quadratic, rank
 
 _FOLDS = 5
@@ -70,29 +69,6 @@ class Rows(NamedTuple):
     pairs: Pairs
     k: np.ndarray | None = None
     score: np.ndarray | None = None
-
-
-def potential(params: Mapping, x: Array, t: Array) -> Array:
-    """V(x) = scale theta . phi((x - center) / width), for x (d,); t is not used."""
-    z, _ = standardise(params["units"], x, t)
-    term = params["potential"]
-    return params["units"]["scale"] * features.combination(term["theta"], term["basis"], z)
-
-
-def interaction(params: Mapping, z: Array) -> Array:
-    """W(z) = scale theta . psi(z / width), for the difference z (d,) of two particles."""
-    term, units = params["interaction"], params["units"]
-    values = features.kernel_features(term["basis"], z / units["width"])
-    return units["scale"] * term["theta"] @ values
-
-
-def energy(params: Mapping, settings: Mapping) -> Energy:
-    """The learned energy, with the terms that ``params`` holds."""
-    return Energy(
-        Partial(potential, params) if "potential" in params else zero_energy().potential,
-        Partial(interaction, params) if "interaction" in params else None,
-        params["units"]["scale"] * params["entropy"] if "entropy" in params else 0.0,
-    )
 
 
 def sizes_of(bases: Mapping[str, Mapping]) -> dict[str, int]:
