@@ -28,7 +28,7 @@ def climb(monkeypatch, residual, slope, start, iterations=40):
     monkeypatch.setattr(weak, "normal_equations", normal_equations)
     monkeypatch.setattr(weak, "own_score", lambda *arguments: np.zeros(1))
     return gauss_newton.climb(
-        None, None, NOISE, np.zeros(1, int), SCALES, np.array([start]), iterations
+        None, None, NOISE, np.zeros(1, int), SCALES, np.array([start]), np.zeros(0), iterations
     )
 
 

@@ -170,7 +170,7 @@ def test_what_samples_see_of_themselves_is_the_sum_over_particles(forward):
             for a, v in zip(into_x - into_x.mean(axis=0), into_r - into_r.mean(axis=0), strict=True)
         ) / (n * (n - 1))
     r = residuals(people, basis(), here).ravel()
-    found = weak.own_score(people, basis(), white, here)
+    found = weak.own_score(people, basis(), white, here, np.zeros(0))
     np.testing.assert_allclose(found, own, rtol=1e-7, atol=1e-7 * np.abs(own).max())
     found = weak.normal_equations(people, basis(), white, here, found)
     moment = x.T @ white.inverse @ r - own + found.gram @ here
@@ -209,5 +209,6 @@ def test_a_particle_is_seen_as_itself_and_as_a_partner():
             if k:
                 effect[(k - 1) * m : k * m] = phi[i]
             own += share.T @ (white.inverse @ effect)[k * m : (k + 1) * m] / n / (n - 1)
-    found = weak.own_score(people, basis(), white, np.zeros(q))
+    still = people, basis(), white, np.zeros(q)
+    found = weak.own_score(*still, weak.partner_score(*still))
     np.testing.assert_allclose(found, own, rtol=1e-7, atol=1e-7 * np.abs(own).max())

@@ -44,19 +44,21 @@ def climb(
     group: np.ndarray,
     scales: tuple[np.ndarray, np.ndarray],
     coefficients: np.ndarray,
+    partners: np.ndarray,
     iterations: int,
 ) -> Climb:
     """Steps from the given coefficients on, until the evidence rises no more or so many are done.
 
     Args:
         group: (p,) the group of each coefficient. scales: (groups,) log variances to start from, and bool, those that stay.
+        partners: of :func:`jko.weak.partner_score`, at the given coefficients.
 
     Raises:
         LinAlgError: residuals that are no numbers, or normal equations without a factor.
     """
     log_variance, fixed = scales
     before, found, path = coefficients, None, []
-    own = weak.own_score(population, tests, white, coefficients)
+    own = weak.own_score(population, tests, white, coefficients, partners)
     for _ in range(iterations):
         normal = weak.normal_equations(population, tests, white, coefficients, own)
         loss = normal.residual / len(white.scale)

@@ -58,13 +58,15 @@ def partner_score(
     """
     (n, d), bells = cloud.shape, np.zeros(len(kernel["ranges"]))
     cross = np.zeros((d, d))  # sum over pairs of g_i z_j, with g = v_j . grad phi(x_i)
-    for rows in _blocks(len(points), n * d):
-        g = np.tensordot(gradients(at(slope, rows)), seen, axes=(2, 1))  # (b, d, n)
-        z = points[rows][:, :, None] - cloud.T[None]  # (b, d, n)
-        cross += np.tensordot(g, z, axes=((0, 2), (0, 2)))
-        along, square = np.sum(g * z, axis=1), np.sum(z * z, axis=1)  # (b, n)
+    for rows in _blocks(len(points), n):
+        x, at_rows = points[rows], gradients(at(slope, rows))
+        square, along = cdist(x, cloud, "sqeuclidean"), np.zeros((len(x), n))  # of g and z
+        for c in range(d):
+            g = at_rows[:, c] @ seen.T  # (b, n)
+            along += g * (x[:, c, None] - cloud[None, :, c])
+            cross[c] += g.sum(axis=1) @ x - g.sum(axis=0) @ cloud
         for q, sigma in enumerate(kernel["ranges"]):
-            bells[q] -= 2 / sigma * np.sum(np.exp(-square / sigma) * along)
+            bells[q] -= 2 / sigma * np.vdot(np.exp(-square / sigma), along)
     i, j = np.transpose(kernel["forms"])
     return np.concatenate([bells, [np.trace(cross)], cross[i, j] + cross[j, i]]) / (n - 1)
 

@@ -245,13 +245,62 @@ class Normal(NamedTuple):
 
 
 def own_score(
+    population: Population,
+    tests: Mapping,
+    white: Noise,
+    coefficients: np.ndarray,
+    partners: np.ndarray,
+) -> np.ndarray:
+    """The mean of X^T S^{-1} r at the right coefficients, from what samples see of themselves: (p,).
+
+    Args:
+        partners: of :func:`partner_score`, there.
+    """
+    own = np.zeros(len(coefficients))
+    for leg, there, seen in _seen(population, tests, white, coefficients):
+        share = np.zeros(len(coefficients) - population.entropy)
+        if leg.step != 0:
+            field = population.fields[leg.snapshot]
+            for rows, slope in slopes(tests, there, leg.s):
+                share += leg.step * weighted(at(field, rows), combined(slope, seen[rows]))
+        if population.entropy:
+            spread = _laplacians(tests, leg, there)
+            share = np.append(share, -np.sum(seen * spread))
+        n = len(there)
+        own += leg.sign * share / n / (n - 1)
+    last = len(own) - population.entropy
+    own[last - len(partners) : last] += partners
+    return own
+
+
+def partner_score(
     population: Population, tests: Mapping, white: Noise, coefficients: np.ndarray
 ) -> np.ndarray:
-    """The mean of X^T S^{-1} r at the right coefficients, from what samples see of themselves: (p,)."""
+    """What particles as partners of others have of :func:`own_score`: (q,) for the chi of W, none without an interaction.
+
+    It takes all pairs of particles, and the fields of V not at all, so that candidates for V share it.
+    """
+    if population.kernel is None:
+        return np.zeros(0)
+    own = np.zeros(pulls.count(population.kernel))
+    for leg, there, seen in _seen(population, tests, white, coefficients):
+        cloud = population.clouds[leg.snapshot]
+        if leg.step != 0:
+            size = leg.sign * leg.step / len(cloud) / (len(cloud) - 1)
+            for rows, slope in slopes(tests, there, leg.s):
+                at_rows = population.kernel, cloud, cloud[rows], slope, seen
+                own += size * pulls.partner_score(*at_rows)
+    return own
+
+
+def _seen(population, tests, white, coefficients):
+    """Each leg by which particles move or spread, their places (n, d), and v_i of each: (n, m)."""
     m = len(white.scale) // len(population.tau)
-    beta = bounded_beta(population, tests, coefficients)
-    own = np.zeros(len(coefficients))
-    both = [leg for pair in legs(population, beta) for leg in pair]
+    both = [
+        leg
+        for pair in legs(population, bounded_beta(population, tests, coefficients))
+        for leg in pair
+    ]
     places = [moved(population, leg, coefficients) for leg in both]
     centred = [
         _centred(heat.values(tests, there, leg.s)) for leg, there in zip(both, places, strict=True)
@@ -259,27 +308,12 @@ def own_score(
     for leg, there in zip(both, places, strict=True):
         if leg.step == 0 and leg.by_beta == 0:
             continue
-        cloud = population.clouds[leg.snapshot]
-        n, seen = len(cloud), np.zeros((len(cloud), m))
+        seen = np.zeros((len(there), m))
         for other, phi in zip(both, centred, strict=True):
             if other.snapshot == leg.snapshot:
                 block = np.ix_(*(range(k * m, k * m + m) for k in (other.interval, leg.interval)))
                 seen += other.sign * phi @ white.inverse[block]
-        share = np.zeros(len(coefficients) - population.entropy)
-        if leg.step != 0:
-            field = population.fields[leg.snapshot]
-            for rows, slope in slopes(tests, there, leg.s):
-                share += leg.step * weighted(at(field, rows), combined(slope, seen[rows]))
-                if population.kernel is not None:
-                    as_partner = pulls.partner_score(
-                        population.kernel, cloud, cloud[rows], slope, seen
-                    )
-                    share[len(share) - len(as_partner) :] += leg.step * as_partner
-        if population.entropy:
-            spread = _laplacians(tests, leg, there)
-            share = np.append(share, -np.sum(seen * spread))
-        own += leg.sign * share / n / (n - 1)
-    return own
+        yield leg, there, seen
 
 
 def residuals(population: Population, tests: Mapping, coefficients: np.ndarray) -> np.ndarray:

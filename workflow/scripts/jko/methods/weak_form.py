@@ -215,7 +215,8 @@ def started(stage: Stage, settings: Mapping, gone: int | None = None) -> Stage:
         white = weak.noise(stage.population, stage.tests, mean)
         if gone is not None:
             white = outliers.without(white, len(stage.population.tau), gone)
-        at = stage.population, stage.tests, white, stage.group, mean
+        partners = weak.partner_score(stage.population, stage.tests, white, mean)
+        at = stage.population, stage.tests, white, stage.group, mean, partners
         start = steps_of(stage.plain, *at, settings)
         mean = start.found.mean
     return stage._replace(white=white, start=start)
@@ -256,7 +257,9 @@ def outlier(problem_of, stage: Stage, best, settings) -> outliers.Outlier | None
         try:
             rest = started(stage, settings, snapshot)
             mean = rest.start.found.mean
-            found = steps_of(candidate, population, stage.tests, rest.white, group, mean, settings)
+            partners = weak.partner_score(population, stage.tests, rest.white, mean)
+            at = population, stage.tests, rest.white, group, mean, partners
+            found = steps_of(candidate, *at, settings)
         except np.linalg.LinAlgError:
             return None
         left = weak.residuals(population, stage.tests, found.found.mean)
@@ -305,20 +308,22 @@ def asked_for(stage: Stage) -> np.ndarray:
     return products.factors(found, d, degree)
 
 
-def steps_of(candidate, population, tests, white, group, coefficients, settings) -> Climb:
+def steps_of(candidate, population, tests, white, group, coefficients, partners, settings) -> Climb:
     """The steps of one candidate from the given coefficients on."""
-    scales = candidate.start, candidate.fixed
-    return climb(population, tests, white, group, scales, coefficients, settings["iterations"])
+    scales, steps = (candidate.start, candidate.fixed), settings["iterations"]
+    return climb(population, tests, white, group, scales, coefficients, partners, steps)
 
 
 def choose(problem_of, stage, white, settings, report) -> tuple[Climb, trials.Candidate] | None:
     """The most probable candidate that settles, and where its steps ended."""
     best, highest = None, -np.inf
+    mean = stage.start.found.mean
+    partners = weak.partner_score(stage.population, stage.tests, white, mean)
     for candidate in stage.others:
         population, group = problem_of(candidate, stage.change)
-        mean = stage.start.found.mean
+        at = population, stage.tests, white, group, mean, partners
         try:
-            reached = steps_of(candidate, population, stage.tests, white, group, mean, settings)
+            reached = steps_of(candidate, *at, settings)
         except np.linalg.LinAlgError as error:
             report(f"{candidate.name}: not solved: {error}")
             continue
