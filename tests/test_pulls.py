@@ -38,7 +38,7 @@ def test_mean_gradients_are_those_of_the_others_one_by_one():
 
 def test_the_score_of_partners_is_a_sum_over_pairs():
     points, slope, seen = CLOUD[3:8], rng.normal(size=(5, 3, 4)), rng.normal(size=(11, 4))
-    found = pulls.partner_score(KERNEL, CLOUD, points, of_all(slope), seen)
+    found = pulls.weighted_gradients(KERNEL, CLOUD, points, of_all(slope), seen)
     total = np.zeros(6)
     for x, slopes in zip(points, slope, strict=True):
         for y, v in zip(CLOUD, seen, strict=True):

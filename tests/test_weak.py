@@ -212,3 +212,52 @@ def test_a_particle_is_seen_as_itself_and_as_a_partner():
     still = people, basis(), white, np.zeros(q)
     found = weak.own_score(*still, weak.partner_score(*still))
     np.testing.assert_allclose(found, own, rtol=1e-7, atol=1e-7 * np.abs(own).max())
+
+
+def kernel_gradients(z):
+    """grad chi of KERNEL at z (.., 2): (.., 2, q)."""
+    square = np.sum(z**2, axis=-1)[..., None]
+    bells = [-2 / sigma * np.exp(-square / sigma) * z for sigma in KERNEL["ranges"]]
+    x, y = z[..., 0], z[..., 1]
+    forms = [np.stack([y, x], axis=-1), np.stack([0 * y, 2 * y], axis=-1)]
+    return np.stack([*bells, z, *forms], axis=-1)
+
+
+@halves
+@pytest.mark.usefixtures("blocks")
+def test_partners_of_moved_particles_count_for_w_alone(forward):
+    """Beside V and an entropy, away from rest: the sum over particles, each as the partner of all others."""
+    snapshots, q, m = clouds(n=12), 5, len(basis()["monomials"]) + 3
+    fields = [
+        slopes.joined(
+            heat.slopes(basis(0.5), cloud), slopes.of_all(pulls.mean_gradients(KERNEL, cloud))
+        )
+        for cloud in snapshots
+    ]
+    people = weak.Population(snapshots, TAU, fields, True, KERNEL, forward)
+    p = slopes.count(fields[0])
+    here = 0.05 * np.random.default_rng(3).normal(size=p + 1)
+    here[p] = 0.04
+    white = weak.noise(population(clouds(n=300, seed=4)), basis(), at_rest())
+    expected = np.zeros(q)
+    for j, cloud in enumerate(snapshots):
+        n, pull = len(cloud), slopes.gradients(fields[j]) @ here[:p]
+        legs = [(j, -1, forward * TAU[j], TAU[j] * here[p])] if j < 2 else []
+        legs += [(j - 1, 1, (forward - 1) * TAU[j - 1], 0.0)] if j > 0 else []
+        into_r, apart = np.zeros((n, 2 * m)), cloud[:, None] - cloud[None]
+        for k, sign, step, s in legs:
+            phi = heat.values(basis(), cloud - step * pull, s)
+            into_r[:, k * m : (k + 1) * m] = sign * (phi - phi.mean(axis=0))
+        for k, sign, step, s in legs:
+            slope = heat.gradients(basis(), cloud - step * pull, s)
+            as_partner = np.einsum("idm,ijdq->jmq", slope, kernel_gradients(apart)) / (n - 1)
+            seen = (into_r @ white.inverse)[:, k * m : (k + 1) * m]
+            expected += sign * step * np.einsum("jm,jmq->q", seen, as_partner) / n / (n - 1)
+    found = weak.partner_score(people, basis(), white, here)
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-7 * np.abs(expected).max())
+    added = weak.own_score(people, basis(), white, here, found)
+    added -= weak.own_score(people, basis(), white, here, np.zeros(q))
+    np.testing.assert_allclose(added[p - q : p], expected, rtol=1e-7, atol=1e-9)
+    assert not added[: p - q].any() and added[p] == 0
+    with pytest.raises(ValueError, match="broadcast"):
+        weak.own_score(people, basis(), white, here, np.zeros(0))

@@ -256,6 +256,27 @@ use rule figure_ijkonet_gap as figure_ijkonet_gap_pairings with:
         code=code("figure_gaps"),
 
 
+use rule figure_ijkonet_gap as figure_ijkonet_gap_embryoid with:
+    input:
+        histories=experiment_files("ijkonet_gap_embryoid", "history.tsv"),
+    output:
+        pdf="results/figures/ijkonet_gap_embryoid.pdf",
+        png=report(
+            "results/figures/ijkonet_gap_embryoid.png",
+            caption="../report/figure_ijkonet_gap.rst",
+            category="iJKOnet",
+        ),
+    log:
+        "results/logs/figure_ijkonet_gap_embryoid.log",
+    params:
+        datasets=experiment_columns(
+            "ijkonet_gap_embryoid", landscape="kind", learned_fraction="learned_fraction"
+        ),
+        methods=experiment_methods("ijkonet_gap_embryoid"),
+        rows={"learned_fraction": "{:.0%} of the train cells"},
+        code=code("figure_gaps"),
+
+
 rule figure_general_energies:
     input:
         errors="results/tables/general_energies.tsv",

@@ -1,4 +1,4 @@
-"""Rules figure_ijkonet_gap and figure_ijkonet_gap_pairings: the gap of the inverse JKO problem along the training."""
+"""Rules figure_ijkonet_gap, figure_ijkonet_gap_pairings and figure_ijkonet_gap_embryoid: the gap of the inverse JKO problem along the training."""
 
 import itertools
 

@@ -24,7 +24,7 @@ from jax.tree_util import Partial
 # Pairs of particles whose forces are formed at a time. The units of a network at more of them than this leave the
 # cache, and a pair takes two to three times as long.
 _BLOCK_PAIRS = 2**12
-# Particles at which the mean of a W that is split is taken at a time.
+# Particles at which the mean field of a separable W is taken at a time: each has many products for a monomial.
 _BLOCK_PARTICLES = 256
 
 
@@ -32,7 +32,7 @@ class Energy(NamedTuple):
     """F, by its terms: a pytree, so that compiled functions take it as an argument.
 
     The callables are `jax.tree_util.Partial`, whose leaves are the parameters of a learned term; an interaction may also be
-    the :class:`Even` part of one, or :class:`Split`.
+    the :class:`Even` part of one, or a :class:`Separable` one.
 
     Attributes:
         potential: V(x, t) for x (d,) and t (); a static potential ignores t.
@@ -54,16 +54,16 @@ class Even(NamedTuple):
         return (self.kernel(z) + self.kernel(-z)) / 2
 
 
-class Split(NamedTuple):
-    """A W whose mean over a population needs no pairs of particles, but a few means over the population.
+class Separable(NamedTuple):
+    """A kernel of finite rank, W(x - y) = sum_j a_j(x) b_j(y): (W * rho)(x) takes the means of the b_j over rho, and no pairs.
 
     Attributes:
         kernel: W(z) for z (d,).
-        over: of a cloud (n, d) the function x to mean_y W(x - y).
+        mean_field: of a cloud (n, d) the function x (d,) to (W * rho)(x) = mean_y W(x - y).
     """
 
     kernel: Callable[[Array], Array]
-    over: Callable[[Array], Callable[[Array], Array]]
+    mean_field: Callable[[Array], Callable[[Array], Array]]
 
     def __call__(self, z: Array) -> Array:
         return self.kernel(z)
@@ -101,14 +101,14 @@ def drifts(energy: Energy, cloud: Array, t: Array) -> Array:
 
 
 def mean_pulls(interaction: Callable[[Array], Array], cloud: Array) -> tuple[Array, Array]:
-    """(grad W * rho)(x) at every particle of a cloud (n, d), and the mean of W over all pairs: (n, d), (); block by block.
+    """(grad W * rho)(x) at every particle of a cloud (n, d), and the mean of W over all pairs: (n, d), ().
 
-    Of a :class:`Split` W no pair is formed. Of the even part of a kernel k every pair x, y is asked for once in each order, and not in both for each of the two particles:
+    Particle by particle of a :class:`Separable` W, and otherwise block by block over the pairs. Of the even part of a kernel k every pair x, y is asked for once in each order, and not in both for each of the two particles:
     mean_y grad W(x - y) = mean_y (grad k(x - y) - grad k(y - x)) / 2.
     """
     n = len(cloud)
-    if isinstance(interaction, Split):
-        mean = jax.value_and_grad(interaction.over(cloud))
+    if isinstance(interaction, Separable):
+        mean = jax.value_and_grad(interaction.mean_field(cloud))
         heights, pulls = jax.lax.map(mean, cloud, batch_size=min(n, _BLOCK_PARTICLES))
         return pulls, jnp.mean(heights)
     rows = min(n, max(1, _BLOCK_PAIRS // n))

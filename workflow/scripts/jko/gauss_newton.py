@@ -51,7 +51,7 @@ def climb(
 
     Args:
         group: (p,) the group of each coefficient. scales: (groups,) log variances to start from, and bool, those that stay.
-        partners: of :func:`jko.weak.partner_score`, at the given coefficients.
+        partners: (q,) of :func:`jko.weak.partner_score` at the given coefficients.
 
     Raises:
         LinAlgError: residuals that are no numbers, or normal equations without a factor.

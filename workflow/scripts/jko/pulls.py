@@ -48,7 +48,7 @@ def mean_gradients(kernel: Mapping, cloud: np.ndarray) -> np.ndarray:
     return found / (n - 1)
 
 
-def partner_score(
+def weighted_gradients(
     kernel: Mapping, cloud: np.ndarray, points: np.ndarray, slope: Slopes, seen: np.ndarray
 ) -> np.ndarray:
     """sum_j v_j . sum_i grad phi(x_i) . grad chi(x_i - x_j) / (n - 1) over x_j of a cloud (n, d) and points x_i (b, d): (q,).
@@ -59,10 +59,10 @@ def partner_score(
     (n, d), bells = cloud.shape, np.zeros(len(kernel["ranges"]))
     cross = np.zeros((d, d))  # sum over pairs of g_i z_j, with g = v_j . grad phi(x_i)
     for rows in _blocks(len(points), n):
-        x, at_rows = points[rows], gradients(at(slope, rows))
+        x, slopes_x = points[rows], gradients(at(slope, rows))
         square, along = cdist(x, cloud, "sqeuclidean"), np.zeros((len(x), n))  # of g and z
         for c in range(d):
-            g = at_rows[:, c] @ seen.T  # (b, n)
+            g = slopes_x[:, c] @ seen.T  # (b, n)
             along += g * (x[:, c, None] - cloud[None, :, c])
             cross[c] += g.sum(axis=1) @ x - g.sum(axis=0) @ cloud
         for q, sigma in enumerate(kernel["ranges"]):

@@ -254,7 +254,7 @@ def own_score(
     """The mean of X^T S^{-1} r at the right coefficients, from what samples see of themselves: (p,).
 
     Args:
-        partners: of :func:`partner_score`, there.
+        partners: (q,) of :func:`partner_score` with the same noise and coefficients.
     """
     own = np.zeros(len(coefficients))
     for leg, there, seen in _seen(population, tests, white, coefficients):
@@ -268,48 +268,43 @@ def own_score(
             share = np.append(share, -np.sum(seen * spread))
         n = len(there)
         own += leg.sign * share / n / (n - 1)
-    last = len(own) - population.entropy
-    own[last - len(partners) : last] += partners
+    if population.kernel is not None:
+        last = len(own) - population.entropy
+        own[last - pulls.count(population.kernel) : last] += partners
     return own
 
 
 def partner_score(
     population: Population, tests: Mapping, white: Noise, coefficients: np.ndarray
 ) -> np.ndarray:
-    """What particles as partners of others have of :func:`own_score`: (q,) for the chi of W, none without an interaction.
+    """What particles as partners of others have of :func:`own_score`: (q,) for the chi of W, (0,) without an interaction.
 
-    It takes all pairs of particles, and the fields of V not at all, so that candidates for V share it.
+    It takes all pairs of particles, and V by the places alone that the particles are moved to.
     """
     if population.kernel is None:
         return np.zeros(0)
     own = np.zeros(pulls.count(population.kernel))
     for leg, there, seen in _seen(population, tests, white, coefficients):
-        cloud = population.clouds[leg.snapshot]
+        cloud, n = population.clouds[leg.snapshot], len(there)
         if leg.step != 0:
-            size = leg.sign * leg.step / len(cloud) / (len(cloud) - 1)
             for rows, slope in slopes(tests, there, leg.s):
-                at_rows = population.kernel, cloud, cloud[rows], slope, seen
-                own += size * pulls.partner_score(*at_rows)
+                pulled = pulls.weighted_gradients(
+                    population.kernel, cloud, cloud[rows], slope, seen
+                )
+                own += leg.sign * leg.step * pulled / n / (n - 1)
     return own
 
 
 def _seen(population, tests, white, coefficients):
-    """Each leg by which particles move or spread, their places (n, d), and v_i of each: (n, m)."""
+    """Yields each leg by which particles move or spread, their places (n, d), and the v_i of each of them: (n, m)."""
     m = len(white.scale) // len(population.tau)
-    both = [
-        leg
-        for pair in legs(population, bounded_beta(population, tests, coefficients))
-        for leg in pair
-    ]
-    places = [moved(population, leg, coefficients) for leg in both]
-    centred = [
-        _centred(heat.values(tests, there, leg.s)) for leg, there in zip(both, places, strict=True)
-    ]
-    for leg, there in zip(both, places, strict=True):
+    placed = [one for pair in _placed(population, tests, coefficients) for one in pair]
+    centred = [_centred(heat.values(tests, there, leg.s)) for leg, there in placed]
+    for leg, there in placed:
         if leg.step == 0 and leg.by_beta == 0:
             continue
         seen = np.zeros((len(there), m))
-        for other, phi in zip(both, centred, strict=True):
+        for (other, _), phi in zip(placed, centred, strict=True):
             if other.snapshot == leg.snapshot:
                 block = np.ix_(*(range(k * m, k * m + m) for k in (other.interval, leg.interval)))
                 seen += other.sign * phi @ white.inverse[block]

@@ -46,6 +46,8 @@ from jko.methods import Fit, Problem
 from jko.pairs import Pairs, coupled_pairs, in_units, places, units_of
 from jko.quadratics import Quadratic, rank
 
+__all__ = ["energy", "fit"]
+
 _FOLDS = 5
 # Seeds the centres, the waves and the folds apart from every other use of a dataset's seeds.
 _STREAM = 5

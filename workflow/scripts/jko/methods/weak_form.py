@@ -215,8 +215,7 @@ def started(stage: Stage, settings: Mapping, gone: int | None = None) -> Stage:
         white = weak.noise(stage.population, stage.tests, mean)
         if gone is not None:
             white = outliers.without(white, len(stage.population.tau), gone)
-        partners = weak.partner_score(stage.population, stage.tests, white, mean)
-        at = stage.population, stage.tests, white, stage.group, mean, partners
+        at = stage.population, stage.tests, white, stage.group, mean
         start = steps_of(stage.plain, *at, settings)
         mean = start.found.mean
     return stage._replace(white=white, start=start)
@@ -257,9 +256,7 @@ def outlier(problem_of, stage: Stage, best, settings) -> outliers.Outlier | None
         try:
             rest = started(stage, settings, snapshot)
             mean = rest.start.found.mean
-            partners = weak.partner_score(population, stage.tests, rest.white, mean)
-            at = population, stage.tests, rest.white, group, mean, partners
-            found = steps_of(candidate, *at, settings)
+            found = steps_of(candidate, population, stage.tests, rest.white, group, mean, settings)
         except np.linalg.LinAlgError:
             return None
         left = weak.residuals(population, stage.tests, found.found.mean)
@@ -308,8 +305,12 @@ def asked_for(stage: Stage) -> np.ndarray:
     return products.factors(found, d, degree)
 
 
-def steps_of(candidate, population, tests, white, group, coefficients, partners, settings) -> Climb:
-    """The steps of one candidate from the given coefficients on."""
+def steps_of(
+    candidate, population, tests, white, group, coefficients, settings, partners=None
+) -> Climb:
+    """The steps of one candidate from the given coefficients on, where ``partners`` may be known."""
+    if partners is None:
+        partners = weak.partner_score(population, tests, white, coefficients)
     scales, steps = (candidate.start, candidate.fixed), settings["iterations"]
     return climb(population, tests, white, group, scales, coefficients, partners, steps)
 
@@ -318,12 +319,13 @@ def choose(problem_of, stage, white, settings, report) -> tuple[Climb, trials.Ca
     """The most probable candidate that settles, and where its steps ended."""
     best, highest = None, -np.inf
     mean = stage.start.found.mean
+    # Bumps have no weight there, so that all candidates move the particles to the same places.
     partners = weak.partner_score(stage.population, stage.tests, white, mean)
     for candidate in stage.others:
         population, group = problem_of(candidate, stage.change)
-        at = population, stage.tests, white, group, mean, partners
+        at = population, stage.tests, white, group, mean
         try:
-            reached = steps_of(candidate, *at, settings)
+            reached = steps_of(candidate, *at, settings, partners)
         except np.linalg.LinAlgError as error:
             report(f"{candidate.name}: not solved: {error}")
             continue
