@@ -229,6 +229,20 @@ def test_the_game_finds_the_weight_of_the_entropy():
     assert float(energy.beta) == pytest.approx(beta, rel=0.15)
 
 
+def test_a_game_with_an_entropy_in_fifty_dimensions_by_either_log_det():
+    """Nearly the same steps, as the estimates differ by their few probes alone, and not those of V alone."""
+    data, coupling = followed(lambda x, k: 0.9 * x, n=60, d=50)
+
+    def losses(*terms, log_det="exact"):
+        fitted, _, _ = play(data, coupling, terms=list(terms), log_det=log_det, steps=12, batch=30)
+        assert fitted.status == ["ok"]
+        return fitted.history["map_loss"].to_numpy()
+
+    exact, without = losses("potential", "entropy"), losses("potential")
+    error = np.abs(losses("potential", "entropy", log_det="hutchinson") - exact).max()
+    assert error < 0.05 * np.abs(without - exact).max()
+
+
 def test_an_explicit_entropy_is_refused():
     problem = problem_of(observed(seeds=(0,)))
     settings = settings_of("ijkonet", terms=["entropy"], scheme="explicit")
