@@ -44,7 +44,7 @@ def proximal_minimum(
     is x - grad f(x) or, where that is further, a root mean square of 1 on the way there.
     There is progress where J falls beyond rounding, or |grad J| by a tenth. Ends when |grad J| is a 1e-4th of
     |u| or rounding, when there was no progress in three steps and |grad J| is within a 1e-2th of |u|, or in ten steps, or
-    after so many; these norms are largest components.
+    where a step is without end, or after so many; these norms are largest components.
 
     Args:
         function: y (...) to f(y) () and grad f(y) (...).
@@ -89,7 +89,8 @@ def proximal_minimum(
 
     def unfinished(state: _State) -> Array:
         stalled = (state.idle >= _IDLE_NEAR) & within(1e-2, state)
-        ended = within(1e-4, state) | stalled | (state.idle >= _IDLE)
+        lost = ~jnp.isfinite(_norm(state.way))
+        ended = within(1e-4, state) | stalled | (state.idle >= _IDLE) | lost
         return ~ended & (state.count < steps)
 
     still, none = jnp.zeros_like(x), jnp.int32(0)
