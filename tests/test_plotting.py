@@ -222,7 +222,7 @@ FIGURES = {
     "one_combination": lambda: combinations.by_combination(
         combination_errors().query("n_train == 100"), combination_progress().iloc[:0], METHODS
     ),
-    "gaps": lambda: gaps.gaps(histories(), ROWS),
+    "gaps": lambda: gaps.gaps(histories(), ROWS, "symlog"),
     "terms": lambda: terms.by_beta(term_summary(), METHODS),
     "scaling": lambda: scaling.by_dimension(scaling_summary(), list(METHODS)),
     "scaling_failed": lambda: scaling.by_dimension(scaling_summary("mlp"), list(METHODS)),
@@ -476,12 +476,12 @@ def test_a_gap_is_a_line_for_each_seed_averaged_over_equal_spans():
     np.testing.assert_allclose(gap[:2], [-(1 + 1 / 2 + 1 / 3) / 3, -(1 / 4 + 1 / 5 + 1 / 6) / 3])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mlp"]
     with pytest.raises(ValueError, match="no history holds a gap"):
-        gaps.gaps(histories().drop(columns="gap"), ROWS)
+        gaps.gaps(histories().drop(columns="gap"), ROWS, "symlog")
 
 
 def test_every_kind_of_data_has_its_own_row_of_gaps():
     more = histories().assign(n_train=2000, gap=lambda table: 2 * table["gap"])
-    figure = gaps.gaps(pd.concat([histories(), more], ignore_index=True), ROWS)
+    figure = gaps.gaps(pd.concat([histories(), more], ignore_index=True), ROWS, "symlog")
     assert [axis.get_ylabel() for axis in figure.axes] == [
         "d = 2, n = 1000",
         "",

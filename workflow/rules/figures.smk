@@ -232,6 +232,7 @@ rule figure_ijkonet_gap:
         ),
         methods=experiment_methods("ijkonet_fig2"),
         rows={"dimension": "d = {}", "n_train": "n = {}"},
+        scale="symlog",
         code=code("figure_gaps"),
     script:
         "../scripts/figure_gaps.py"
@@ -253,6 +254,7 @@ use rule figure_ijkonet_gap as figure_ijkonet_gap_pairings with:
         datasets=experiment_columns("ijkonet_table2", landscape="potential", pairing="pairing"),
         methods=experiment_methods("ijkonet_table2"),
         rows={"pairing": "{}"},
+        scale="symlog",
         code=code("figure_gaps"),
 
 
@@ -274,6 +276,7 @@ use rule figure_ijkonet_gap as figure_ijkonet_gap_embryoid with:
         ),
         methods=experiment_methods("ijkonet_gap_embryoid"),
         rows={"learned_fraction": "{:.0%} of the train cells"},
+        scale="linear",
         code=code("figure_gaps"),
 
 

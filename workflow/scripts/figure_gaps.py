@@ -9,7 +9,7 @@ params = snakemake.params
 pairs = itertools.product(params.datasets.values(), params.methods)
 keys = [{**columns, "method": method} for columns, method in pairs]
 histories = traces.stacked(zip(keys, snakemake.input.histories, strict=True))
-figure = gaps.gaps(histories, params.rows)
+figure = gaps.gaps(histories, params.rows, params.scale)
 style.save(figure, snakemake.output.pdf, snakemake.output.png)
 with open(snakemake.log[0], "w") as log:
     fits = ["landscape", *params.rows, "method", "seed"]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from jko.plotting.style import BLACK, COLOURS, PAGE, legend_columns, styled
+from jko.plotting.style import BLACK, COLOURS, COLUMN, PAGE, legend_columns, styled
 
 _POINTS = 100
 
@@ -25,13 +25,14 @@ def averaged(numbers: np.ndarray, count: int = _POINTS) -> tuple[np.ndarray, np.
 
 
 @styled
-def gaps(histories: pd.DataFrame, rows: Mapping[str, str]) -> Figure:
+def gaps(histories: pd.DataFrame, rows: Mapping[str, str], scale: str) -> Figure:
     """The gap per epoch: a panel for each landscape and kind of data, a line for each seed.
 
     Args:
         histories: columns landscape, those of ``rows``, method, seed, epoch, and gap
             where a training has one.
         rows: {column that tells the rows of panels apart: its label, as in "d = {}"}.
+        scale: of the gap, linear or symlog: linear about zero and logarithmic beyond.
 
     Raises:
         ValueError: no training has a gap.
@@ -45,10 +46,11 @@ def gaps(histories: pd.DataFrame, rows: Mapping[str, str]) -> Figure:
     labels = histories[list(rows)].apply(lambda row: _label(rows, row), axis=1)
     combinations = list(dict.fromkeys(labels))
     methods = list(dict.fromkeys(histories["method"]))
-    columns = legend_columns(methods, PAGE)
+    width = PAGE if len(landscapes) > 1 else COLUMN
+    columns = legend_columns(methods, width)
     head = 0.5 + 0.14 * -(-len(methods) // columns)  # inches
-    size = (PAGE, head + 1.2 * len(combinations))
-    figure = Figure(figsize=size, layout="constrained")
+    height = head + max(1.2 * len(combinations), 1.8)
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(
         len(combinations), len(landscapes), squeeze=False, sharey=True, sharex="row"
     )
@@ -57,7 +59,8 @@ def gaps(histories: pd.DataFrame, rows: Mapping[str, str]) -> Figure:
         of_row = histories[labels == label]
         for axis, landscape in zip(row, landscapes, strict=True):
             axis.axhline(0, color=BLACK, lw=0.7)
-            axis.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(typical)))
+            if scale == "symlog":
+                axis.set_yscale(scale, linthresh=10.0 ** np.floor(np.log10(typical)))
             axis.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 5, 10]))
             lines = of_row[of_row["landscape"] == landscape].groupby(["method", "seed"], sort=False)
             for (method, _), line in lines:
