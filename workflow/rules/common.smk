@@ -240,6 +240,11 @@ BENCHMARKS = {
         "method": "jkonet_star_linear",
         "needs": ["coupling-exact.npz"],
     },
+    "train_linear_full": {
+        "dataset": "benchmark_particles",
+        "method": "jkonet_star_linear_full",
+        "needs": ["coupling-exact.npz", "density-gmm.npz"],
+    },
     "train_weak": {
         "dataset": "benchmark_unpaired",
         "method": "weak_form",
