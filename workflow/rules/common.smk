@@ -333,6 +333,11 @@ def experiment_modules(name):
     return [f"jko.methods.{kind}" for kind in dict.fromkeys(kinds)]
 
 
+def learns(name, term):
+    """Whether a method of an experiment learns a term of the energy."""
+    return any(term in found.get("terms", []) for found in experiment_method_settings(name).values())
+
+
 def experiment_columns(name, **columns):
     """Datasets of an experiment -> {column of its tables: the setting of the dataset that stands there}."""
     found = {}

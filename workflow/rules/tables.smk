@@ -264,7 +264,10 @@ use rule table_potentials as table_ijkonet_fig2 with:
         datasets=experiment_columns(
             "ijkonet_fig2", landscape="potential", dimension="dimension", n_train="n_train"
         ),
-        metrics=["w1", "bw2_uvp", "l2_uvp", "l2_uvp_drift", "beta"],
+        metrics=[
+            *("w1", "bw2_uvp", "l2_uvp", "l2_uvp_drift"),
+            *(["beta"] if learns("ijkonet_fig2", "entropy") else []),
+        ],
         methods=experiment_method_settings("ijkonet_fig2"),
         references=REFERENCES,
         layout={
