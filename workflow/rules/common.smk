@@ -335,7 +335,9 @@ def experiment_modules(name):
 
 def learns(name, term):
     """Whether a method of an experiment learns a term of the energy."""
-    return any(term in found.get("terms", []) for found in experiment_method_settings(name).values())
+    return any(
+        term in found.get("terms", []) for found in experiment_method_settings(name).values()
+    )
 
 
 def experiment_columns(name, **columns):
