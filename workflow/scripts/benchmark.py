@@ -11,7 +11,7 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 started = time.perf_counter()
 
 import numpy as np
-from jko import couplings, densities, evaluation, methods, prediction, snapshots
+from jko import couplings, evaluation, methods, prediction, snapshots
 from jko.files import write_text
 
 # The transport solver is imported when it is first used.
@@ -52,9 +52,8 @@ with open(snakemake.log[0], "w") as log, tempfile.TemporaryDirectory() as name:
     else:
         needs = list(snakemake.input.needs)
         if task.startswith("train_"):
-            loads = [couplings.load, densities.load][: len(needs)]
-            known = [load(path) for load, path in zip(loads, needs, strict=True)]
-            problem = methods.Problem(data, *known)
+            paths = dict(zip(["coupling", "density"][: len(needs)], needs, strict=True))
+            problem = methods.load_problem({"snapshots": snakemake.input.snapshots, **paths})
             fit = timed("train", methods.module(settings["kind"]).fit, problem, settings, report)
             needs = [folder / "fit.msgpack"]
             methods.save(fit, data.seed, needs[0])

@@ -44,7 +44,7 @@ def proximal_minimum(
     is x - grad f(x) or, where that is further, a root mean square of 1 on the way there.
     There is progress where J falls beyond rounding, or |grad J| by a tenth. Ends when |grad J| is a 1e-4th of
     |u| or rounding, when there was no progress in three steps and |grad J| is within a 1e-2th of |u|, or in ten steps, or
-    where a step is without end, or after so many; these norms are largest components.
+    where u is not finite, or after so many; these norms are largest components.
 
     Args:
         function: y (...) to f(y) () and grad f(y) (...).

@@ -103,7 +103,8 @@ def drifts(energy: Energy, cloud: Array, t: Array) -> Array:
 def mean_pulls(interaction: Callable[[Array], Array], cloud: Array) -> tuple[Array, Array]:
     """(grad W * rho)(x) at every particle of a cloud (n, d), and the mean of W over all pairs: (n, d), ().
 
-    Particle by particle of a :class:`Separable` W, and otherwise block by block over the pairs. Of the even part of a kernel k every pair x, y is asked for once in each order, and not in both for each of the two particles:
+    Particle by particle of a :class:`Separable` W, and otherwise block by block over the pairs.
+    Of the even part of a kernel k every pair x, y is asked for once in each order, and not in both for each of the two particles:
     mean_y grad W(x - y) = mean_y (grad k(x - y) - grad k(y - x)) / 2.
     """
     n = len(cloud)
