@@ -232,7 +232,7 @@ rule figure_ijkonet_gap:
         ),
         methods=experiment_methods("ijkonet_fig2"),
         rows={"dimension": "d = {}", "n_train": "n = {}"},
-        scale="symlog",
+        scale="linear",
         code=code("figure_gaps"),
     script:
         "../scripts/figure_gaps.py"
