@@ -475,8 +475,16 @@ def test_a_gap_is_a_line_for_each_seed_averaged_over_equal_spans():
     np.testing.assert_array_equal(epoch, np.arange(3, 301, 3))
     np.testing.assert_allclose(gap[:2], [-(1 + 1 / 2 + 1 / 3) / 3, -(1 / 4 + 1 / 5 + 1 / 6) / 3])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mlp"]
+    assert {axis.get_yscale() for axis in figure.axes} == {"symlog"}
     with pytest.raises(ValueError, match="no history holds a gap"):
         gaps.gaps(histories().drop(columns="gap"), ROWS, "symlog")
+
+
+def test_gaps_of_one_population_are_one_panel_to_a_linear_scale():
+    one = histories()[lambda table: table["landscape"] == "flat"]
+    figure = gaps.gaps(one, ROWS, "linear")
+    assert [axis.get_yscale() for axis in figure.axes] == ["linear"]
+    assert figure.get_figwidth() == style.COLUMN
 
 
 def test_every_kind_of_data_has_its_own_row_of_gaps():

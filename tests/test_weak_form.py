@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jko import potentials, simulation
+from jko import potentials, simulation, weak
 from jko.methods import Problem, weak_form
 from jko.weak_energy import filled, gradient_covariance, potential
 
@@ -216,8 +216,19 @@ def test_an_interaction_that_is_not_radial_is_found():
     assert np.sum((pull - wanted) ** 2) < 0.2 * np.sum(wanted**2)
 
 
-def test_an_interaction_that_the_data_do_not_ask_for_is_left_out():
-    lines = []
+def test_an_interaction_that_the_data_do_not_ask_for_is_left_out(monkeypatch):
+    """And what particles see of themselves as partners is the same for every candidate, as it is taken for all."""
+    lines, choose = [], weak_form.choose
+
+    def compared(problem_of, stage, white, *rest):
+        at = stage.tests, white, stage.start.found.mean
+        shared = weak.partner_score(stage.population, *at)
+        for candidate in stage.others:
+            own = weak.partner_score(problem_of(candidate, stage.change)[0], *at)
+            np.testing.assert_allclose(own, shared, rtol=1e-6, atol=1e-6 * np.abs(shared).max())
+        return choose(problem_of, stage, white, *rest)
+
+    monkeypatch.setattr(weak_form, "choose", compared)
     data = simulated("styblinski_tang", n_train=500, seeds=[0])
     fit = weak_form.fit(Problem(data), FULL, lines.append)
     assert "no W" in lines[-2] and "next to nothing of the interaction" in lines[-1]

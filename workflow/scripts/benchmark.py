@@ -52,7 +52,7 @@ with open(snakemake.log[0], "w") as log, tempfile.TemporaryDirectory() as name:
     else:
         needs = list(snakemake.input.needs)
         if task.startswith("train_"):
-            paths = dict(zip(["coupling", "density"][: len(needs)], needs, strict=True))
+            paths = {Path(need).name.partition("-")[0]: need for need in needs}
             problem = methods.load_problem({"snapshots": snakemake.input.snapshots, **paths})
             fit = timed("train", methods.module(settings["kind"]).fit, problem, settings, report)
             needs = [folder / "fit.msgpack"]

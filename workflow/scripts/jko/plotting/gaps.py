@@ -54,13 +54,12 @@ def gaps(histories: pd.DataFrame, rows: Mapping[str, str], scale: str) -> Figure
     axes = figure.subplots(
         len(combinations), len(landscapes), squeeze=False, sharey=True, sharex="row"
     )
-    typical = histories.loc[histories["gap"] != 0, "gap"].abs().median()
     for row, label in zip(axes, combinations, strict=True):
         of_row = histories[labels == label]
         for axis, landscape in zip(row, landscapes, strict=True):
             axis.axhline(0, color=BLACK, lw=0.7)
             if scale == "symlog":
-                axis.set_yscale(scale, linthresh=10.0 ** np.floor(np.log10(typical)))
+                axis.set_yscale(scale, linthresh=_threshold(histories["gap"]))
             axis.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 5, 10]))
             lines = of_row[of_row["landscape"] == landscape].groupby(["method", "seed"], sort=False)
             for (method, _), line in lines:
@@ -78,6 +77,11 @@ def gaps(histories: pd.DataFrame, rows: Mapping[str, str], scale: str) -> Figure
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
+
+
+def _threshold(gap: pd.Series) -> float:
+    """The power of ten below the median size of what is not zero."""
+    return 10.0 ** np.floor(np.log10(gap[gap != 0].abs().median()))
 
 
 def _label(rows: Mapping[str, str], of_row: pd.Series) -> str:
