@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -11,10 +12,10 @@ import pytest
 from jax.tree_util import Partial
 
 from clouds import followed, observed
-from jko import densities, features, linear_energy, methods, neural
+from jko import couplings, densities, features, linear_energy, methods, neural
 from jko.energies import Energy, static
 from jko.methods import Problem, jkonet_star_linear
-from jko.pairs import Pairs, coupled_pairs, in_units, units_of
+from jko.pairs import Pairs, coupled_pairs, in_units, places, units_of
 from jko.snapshots import Snapshots
 from learning import (
     UNITS,
@@ -331,3 +332,70 @@ def test_fifty_dimensions_stay_usable():
     found = max(l2_uvps(energy, truth, data, "explicit"))
     zero = max(l2_uvps(Energy(static(lambda x: jnp.zeros(()))), truth, data, "explicit"))
     assert found < 0.05 * zero
+
+
+def brownian(n: int, tau: float, first: int, seeds: int = 8, steps: int = 5):
+    """Normal particles that diffuse with beta 0.2, and the coupling that follows each."""
+    rng = np.random.default_rng([first, n])
+    noise = np.sqrt(2 * 0.2 * tau)
+    return followed(
+        lambda x, k: x + noise * rng.normal(size=x.shape),
+        n=n,
+        steps=steps,
+        tau=tau,
+        seeds=range(first, first + seeds),
+    )
+
+
+def betas(problem: Problem, scheme: str) -> np.ndarray:
+    settings = settings_of("jkonet_star_linear", scheme=scheme, terms=["entropy"])
+    return np.array([e.beta for e in energies_of(fit(problem, settings), settings)])
+
+
+def gaussians(data: Snapshots):
+    return densities.fit_mixtures(data, components=1, relative_floor=1e-3, report=silent)
+
+
+@pytest.mark.parametrize("scheme, sign", [("explicit", -1), ("implicit", 1)])
+def test_beta_is_biased_by_the_cost_of_the_coupling(scheme, sign):
+    """Of Brownian particles followed through time explicit steps see no entropy and implicit ones twice of it; the
+    exact coupling of the same particles lies between, where its cost says.
+    """
+    data, joint = brownian(200, 0.05, first=0)
+    exact = couplings.couple_snapshots(data, {"kind": "exact"}, silent)
+    density = gaussians(brownian(5000, 0.05, first=50)[0])
+    biases = {}
+    for name, coupling in {"joint": joint, "exact": exact}.items():
+        found = betas(Problem(data, coupling, density), scheme)
+        biases[name] = sign * coupling.cost.mean() / (2 * 2 * 0.05)
+        deviation = found.std(ddof=1) / np.sqrt(len(found))
+        assert found.mean() == pytest.approx(0.2 + biases[name], abs=3 * deviation), name
+        assert deviation < 0.03
+    assert sign * biases["joint"] == pytest.approx(0.2, rel=0.05)
+    assert 0.03 < sign * biases["exact"] < 0.8 * sign * biases["joint"]
+
+
+def test_beta_is_biased_by_a_score_of_the_particles_themselves():
+    """Of a Gaussian with the sample's own two means and three second moments, each takes 1 / n off E s . (y - x)."""
+    n, seeds = 200, range(8)
+    rng = np.random.default_rng(1)
+
+    def population(n):
+        return followed(lambda x, k: rng.normal(size=x.shape), n=n, steps=10, tau=1.0, seeds=seeds)[
+            0
+        ]
+
+    data = population(n)
+    coupling = couplings.couple_snapshots(data, {"kind": "exact"}, silent)
+    moments = []
+    for mixtures in (gaussians(data), gaussians(population(5000))):
+        squares = [
+            np.mean(np.sum(densities.scores(mixtures, data, s, *at) ** 2, axis=1))
+            for s in seeds
+            for at in [places(data, coupling, s, "implicit")]
+        ]
+        moments.append(np.array(squares) * betas(Problem(data, coupling, mixtures), "implicit"))
+    own, fresh = moments
+    deviation = np.std(fresh - own, ddof=1) / np.sqrt(len(seeds))
+    assert np.mean(fresh - own) == pytest.approx(5 / n, abs=3 * deviation)
+    assert deviation < 1 / n

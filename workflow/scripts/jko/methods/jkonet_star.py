@@ -31,6 +31,22 @@ Of the terms only the sum is observed, and only where particles were:
   is one more quadratic W. beta inherits the error of the density.
 - V(x, t) can be W * rho + beta log rho at every t: with ``time_varying`` only
   the sum means something.
+
+A coupling of noisy particles biases beta. The equation of beta takes E s . (y - x), s = grad log rho at the point;
+to second order, with H the Hessian of log rho and the upper sign for explicit steps,
+
+    E s . (y - x) = E log rho(y) - E log rho(x) -+ E (y - x)^T H (y - x) / 2.
+
+The difference is one of the two populations, whatever the coupling. The last term is the spread that the coupling gives to its
+pairs: of N(m, sigma^2 I) in d dimensions and a coupling of cost c, beta_hat = beta -+ c / (2 d tau). Hence
+
+- the joint law of the process, c = 2 d beta tau, gives 0 by explicit steps and 2 beta by implicit ones; only the optimal
+  coupling of the laws, c = O(tau^2), gives beta;
+- the optimal coupling of n particles costs some n^(-2 / d) more, whatever tau is, which over tau exceeds beta;
+- a score estimated from the coupled particles turns with their noise, which the coupling carries away: each moment that the
+  density takes from its sample moves E s . (y - x) by -+ 1 / n, and so beta_hat up by explicit steps and down by implicit ones.
+
+V is biased in the same way by its own Hessian. What takes differences of means alone has none of this (:mod:`jko.methods.weak_form`).
 """
 
 from __future__ import annotations
