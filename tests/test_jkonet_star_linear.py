@@ -101,7 +101,7 @@ def test_a_polynomial_of_degree_four_is_found_exactly():
     settings = settings_of("jkonet_star_linear", ridges=[1e-8, 1e-2])
     lines = []
     rows = jkonet_star_linear.Rows(in_units(pairs, units))
-    theta, bases, loss = jkonet_star_linear.solve(rows, [], settings, 0, lines.append)
+    theta, bases, loss, _ = jkonet_star_linear.solve(rows, [], settings, 0, lines.append)
     assert (
         loss < 1e-8
         and "ridge 1e-08" in lines[0]
@@ -217,7 +217,9 @@ def test_a_term_alone_is_an_energy_of_that_term(term):
     settings = settings_of("jkonet_star_linear", terms=[term], interaction_waves=5)
     fitted = fit(problem, settings)
     energy = energies_of(fitted, settings)[0]
-    assert set(fitted.params) == {"units", term} and fitted.status == ["ok"]
+    assert set(fitted.params) == {"units", term, *jkonet_star_linear.SUMMARY} and fitted.status == [
+        "ok"
+    ]
     assert (energy.interaction is None) == (term != "interaction")
     slope = jax.grad(energy.potential)(jnp.ones(2), jnp.float32(0))
     assert np.any(slope != 0) == (term == "potential")
@@ -233,6 +235,24 @@ def test_a_kernel_of_particles_on_one_spot_has_a_cause():
     assert status == [
         "not solved: the equations are singular or not finite at every ridge and width"
     ]
+
+
+def test_directions_that_the_data_do_not_determine_are_counted(tmp_path):
+    """Particles at three places in the plane show six numbers of a gradient, and no more of 14 monomials and 3 bumps."""
+    data, coupling = followed(lambda x, k: x, n=60)
+    places = np.array([[0.0, 0.0], [1.0, 0.5], [-0.5, 2.0]])
+    few = dataclasses.replace(data, x=places[np.arange(len(data.x)) % 3])
+    settings = settings_of("jkonet_star_linear", scheme="explicit", ridges=[1e-4])
+    found = {}
+    for name, snapshots in {"many": data, "few": few}.items():
+        methods.save(fit(Problem(snapshots, coupling), settings), data.seed, tmp_path / name)
+        (learned,), status = methods.load(tmp_path / name, settings)
+        assert status == ["ok"]
+        found[name] = learned.summary
+    assert (found["many"]["features"], found["many"]["rank"]) == (24, 24)
+    assert (found["few"]["features"], found["few"]["rank"]) == (17, 6)
+    # What holds the other eleven is the ridge.
+    assert 1e3 < found["few"]["condition"] < 1e6
 
 
 def test_noise_calls_for_a_larger_ridge_than_exact_data():
@@ -308,7 +328,7 @@ def test_an_interaction_that_only_sampling_shows_is_left_out():
     for name, ridges in (("small", [1e-6]), ("chosen", base["interaction_ridges"])):
         widths = {"bump_widths": [16], "interaction_widths": [1]}
         settings = base | widths | {"interaction_ridges": ridges}
-        theta, bases, _ = jkonet_star_linear.solve(rows, clouds, settings, 0, silent)
+        theta, bases, *_ = jkonet_star_linear.solve(rows, clouds, settings, 0, silent)
         units = {"center": 0.0, "width": 1.0, "scale": 1.0, "time_center": 0.0, "time_width": 1.0}
         params = jkonet_star_linear.params_of(theta, bases, units)
         params = jax.tree.map(lambda leaf: jkonet_star_linear._stack((leaf,))[0], params)

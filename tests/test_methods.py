@@ -76,6 +76,8 @@ def test_a_file_gives_back_the_same_energy_and_status(tmp_path, fits, kind):
     loaded, status = methods.load(path, settings)
     assert status == ["ok", "diverged at step 512"] and loaded[1] is None
     assert_same(loaded[0].energy, energies_of(fitted, settings)[0])
+    assert tuple(loaded[0].summary) == methods.summary_of(kind)
+    assert np.isfinite(list(loaded[0].summary.values())).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

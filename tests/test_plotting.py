@@ -141,7 +141,13 @@ def term_summary() -> pd.DataFrame:
     rows = []
     for i, method in enumerate([*METHODS, "zero_energy", "even_oracle", "identity"]):
         for beta in (0.0, 0.1, 0.2):
-            for metric in ("l2_uvp_potential", "l2_uvp_interaction", "beta_hat", "w1_ratio"):
+            for metric in (
+                "l2_uvp_potential",
+                "l2_uvp_interaction",
+                "l2_uvp_drift",
+                "beta_hat",
+                "w1_ratio",
+            ):
                 middle = 0.5 + 0.1 * i + beta
                 if (method, beta) == ("mlp_explicit", 0.2):
                     middle = np.nan
@@ -514,7 +520,7 @@ def test_averages_of_few_numbers_are_the_numbers():
 def test_a_term_stands_at_its_median_beside_its_beta_with_its_quartiles():
     figure = terms.by_beta(term_summary(), METHODS)
     panels = drawn_axes(figure)
-    assert [axis.get_yscale() for axis in panels] == ["log", "log", "linear", "linear"]
+    assert [axis.get_yscale() for axis in panels] == ["log", "log", "log", "linear", "linear"]
     for axis in panels:
         first, second, _ = axis.containers
         np.testing.assert_allclose(first[0].get_xydata(), [[-0.3, 0.5], [0.7, 0.6], [1.7, 0.7]])
@@ -524,16 +530,16 @@ def test_a_term_stands_at_its_median_beside_its_beta_with_its_quartiles():
         assert [line.get_xydata().tolist() for line in crosses] == [[[2.0, 1.0]]]
     bars = panels[0].containers[0][2][0].get_segments()
     np.testing.assert_allclose([bar[:, 1] for bar in bars], [[0.4, 0.7], [0.5, 0.8], [0.6, 0.9]])
-    bars = panels[2].containers[0][2][0].get_segments()
+    bars = panels[3].containers[0][2][0].get_segments()
     np.testing.assert_allclose(bars[0][:, 1], [0.45, 0.55])
-    lines = [c for c in panels[2].collections if isinstance(c, LineCollection)]
+    lines = [c for c in panels[3].collections if isinstance(c, LineCollection)]
     heights = [[s[0, 1] for s in c.get_segments()] for c in lines]
     assert [0.0, 0.1, 0.2] in heights
 
 
 def test_a_reference_that_is_nowhere_drawn_is_not_in_the_legend():
     def labels(summary):
-        legend = terms.by_beta(summary, METHODS).legends[0]
+        legend = terms.by_beta(summary, METHODS).axes[-1].get_legend()
         return {text.get_text() for text in legend.get_texts()}
 
     summary, even = term_summary(), "even part of W"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from jko.quadratics import Quadratic, rank
+from jko.quadratics import Quadratic, condition, rank
 
 
 def problem(last: float, groups=(3, 2), n: int = 40) -> tuple[np.ndarray, np.ndarray, Quadratic]:
@@ -81,3 +81,15 @@ def test_the_loss_of_parts_is_that_of_the_whole():
     ]
     for one, other in zip(parts[0] + parts[1], quadratic, strict=True):
         np.testing.assert_allclose(one, other)
+
+
+def test_neither_rank_nor_condition_knows_the_units():
+    _, _, quadratic = problem(1.0)
+    units = np.diag([1e-9, 1.0, 1e9, 1.0, 1e3, 1e-3])
+    correlations = np.diag(1 / np.sqrt(np.diag(quadratic.gram)))
+    expected = np.linalg.cond(correlations @ quadratic.gram @ correlations)
+    for gram in (quadratic.gram, units @ quadratic.gram @ units):
+        assert rank(gram) == 6 and condition(gram) == pytest.approx(expected, rel=1e-6)
+    # An entry that changes nothing has no unit.
+    without = np.pad(quadratic.gram, (0, 1))
+    assert rank(without) == 6 and condition(without) > 1e15

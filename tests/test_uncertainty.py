@@ -62,7 +62,7 @@ def test_the_expected_error_is_the_mean_of_the_errors():
 
 @pytest.mark.parametrize(("beta", "held"), [(0.1, 1.0), (-0.06, 1.0), (0.27, 0.0), (-0.07, 0.0)])
 def test_the_interval_of_beta_reaches_below_zero(beta, held):
-    found = Uncertainty(None, {}, beta=beta, beta_deviation=0.1)
+    found = Uncertainty(None, beta=beta, beta_deviation=0.1)
     assert uncertainty.beta_coverage(found, 0.1) == held
 
 

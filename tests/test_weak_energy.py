@@ -25,12 +25,6 @@ def params(powers):
         "beta": 0.3,
         "beta_deviation": 0.1,
         "covariance": (root @ root.T).reshape(powers, p, powers, p),
-        "misfit": 1.1,
-        "evidence": -12.0,
-        "condition": 50.0,
-        "known_potential": 6.5,
-        "known_interaction": 0.5,
-        "snapshots": 4.0,
         "basis": {
             "monomials": FACTORS,
             "centers": np.array([[0.5, 0.0], [-1.0, 1.0]]),
@@ -79,9 +73,7 @@ def test_the_covariance_of_the_gradient_is_that_of_its_coefficients(powers):
 
 def test_only_what_was_learned_has_a_posterior():
     found = weak_energy.uncertainty(params(1), {"terms": ["potential"]})
-    wanted = {"misfit": 1.1, "evidence": -12.0, "condition": 50.0, "snapshots": 4.0}
-    wanted |= {"known_potential": 6.5, "known_interaction": 0.5}
-    assert found.summary == pytest.approx(wanted) and found.beta is None
+    assert found.beta is None
     found = weak_energy.uncertainty(params(1), {"terms": ["potential", "entropy"]})
     assert (found.beta, found.beta_deviation) == pytest.approx((0.3, 0.1))
     energy = weak_energy.energy(params(1), {"terms": ["potential", "interaction"]})

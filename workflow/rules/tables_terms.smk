@@ -66,7 +66,7 @@ use rule table_potentials as table_beta with:
         "results/logs/table_beta.log",
     params:
         datasets=experiment_columns("beta", landscape="potential", true_beta="beta"),
-        metrics=["beta", "beta_free", "beta_deviation", "l2_uvp"],
+        metrics=["beta", "beta_free", "beta_deviation", "l2_uvp", "features", "rank", "condition"],
         methods=experiment_method_settings("beta"),
         references=["oracle", "zero_energy"],
         layout={

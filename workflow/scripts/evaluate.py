@@ -12,13 +12,25 @@ with open(snakemake.log[0], "w") as log:
     sure = None
     if hasattr(methods.module(settings["kind"]), "uncertainty"):
         sure = [found and found.uncertainty for found in learned]
+    summaries = {
+        name: [found.summary[name] if found else float("nan") for found in learned]
+        for name in methods.summary_of(settings["kind"])
+    }
     predictions = [
         found and prediction.predict(found.energy, data, s, scheme, found.transport)
         for s, found in enumerate(learned)
     ]
     numbers = []
     for number in evaluation.evaluate_fit(
-        data, energies, predictions, status, scheme, names.method, snakemake.threads, sure
+        data,
+        energies,
+        predictions,
+        status,
+        scheme,
+        names.method,
+        snakemake.threads,
+        sure,
+        summaries,
     ):
         print(*number, file=log, flush=True)
         numbers.append(number)

@@ -28,7 +28,6 @@ from jko.prediction import compared, rollout
 from jko.snapshots import Snapshots, Truth
 from jko.solvers import Scheme
 from jko.uncertainty import (
-    SUMMARY,
     Uncertainty,
     beta_coverage,
     expected_l2_uvp,
@@ -86,12 +85,14 @@ def evaluate_fit(
     method: str,
     workers: int = 1,
     uncertainties: Sequence[Uncertainty | None] | None = None,
+    summaries: Mapping[str, Sequence[float]] | None = None,
 ) -> Iterator[Number]:
     """Errors of one fit on the test rows of every seed, by ``workers`` threads.
 
     ``predictions`` are those of :func:`jko.prediction.predict`. One-step-ahead is reported for the
     schemes of :func:`jko.prediction.compared` and for a learned map; the rollout, the errors of the gradients and beta for the scheme that the learning assumed. A method with a posterior has its ``uncertainties``:
-    what it expects of its own errors, and where the truth is known whether its intervals hold it.
+    what it expects of its own errors, and where the truth is known whether its intervals hold it. ``summaries``: what else
+    is to be said of the whole fit, metric -> number of each seed.
     """
     # A failed seed has a row for every mode and scheme that the others have.
     found = [predicted for predicted in predictions if predicted is not None]
@@ -108,13 +109,12 @@ def evaluate_fit(
         if uncertainties is not None:
             sure = uncertainties[s]
             yield from _uncertainty_numbers(snapshots, s, method, scheme, energy, sure, reason)
-            seed, nan = int(snapshots.seed[s]), float("nan")
-            for metric in SUMMARY:
-                value, why = (sure.summary[metric], "") if sure else (nan, reason)
-                yield Number(method, seed, "fit", scheme, metric, nan, value, why)
             # Where no seed is good, beta may have been learned, and its rows say why there is none.
             if not any(found is not None and found.beta is None for found in uncertainties):
                 yield from _posterior_of_beta(snapshots, s, method, scheme, sure, reason)
+        for metric, of_seeds in (summaries or {}).items():
+            seed, nan, why = int(snapshots.seed[s]), float("nan"), "" if energy else reason
+            yield Number(method, seed, "fit", scheme, metric, nan, of_seeds[s], why)
 
 
 def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:

@@ -69,7 +69,19 @@ class Quadratic(NamedTuple):
         )
 
 
+def _unit_diagonal(gram: np.ndarray) -> np.ndarray:
+    """The matrix in units in which its diagonal is 1, so that no unit of a feature counts."""
+    diagonal = np.diag(gram)
+    root = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    return gram / root[:, None] / root
+
+
 def rank(gram: np.ndarray) -> int:
-    """Eigenvalues of a symmetric matrix that are above rounding."""
-    values = np.linalg.eigvalsh(gram)
+    """Eigenvalues of a symmetric matrix, its diagonal scaled to 1, that are above rounding."""
+    values = np.linalg.eigvalsh(_unit_diagonal(gram))
     return int(np.sum(values > values[-1] * len(values) * np.finfo(float).eps))
+
+
+def condition(gram: np.ndarray) -> float:
+    """Condition number of a symmetric matrix, its diagonal scaled to 1."""
+    return float(np.linalg.cond(_unit_diagonal(gram)))

@@ -10,7 +10,6 @@ alone, that is; the points of one fit stand or fall together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -23,8 +22,6 @@ from jax.tree_util import Partial
 from jko.energies import Energy
 from jko.metrics import uvp
 
-# What a posterior says of a whole fit, as metrics.
-SUMMARY = ("misfit", "evidence", "condition", "known_potential", "known_interaction", "snapshots")
 # Nominal share of the intervals that hold the truth.
 LEVEL = 0.9
 
@@ -34,17 +31,10 @@ class Uncertainty(NamedTuple):
 
     Attributes:
         covariance: of grad V at x (d,) and t (): (d, d).
-        summary: the numbers of :data:`SUMMARY`. misfit: squared residuals over what noise alone would leave of them; well
-            above 1, no energy carries the data. evidence: log marginal likelihood of the residuals in units of their noise,
-            less what the number of residuals makes of it; it compares fits with the same test functions and snapshots. condition: number of
-            the normal equations with the prior, in units of its scales. known_potential, known_interaction: how many
-            coefficients of V and of W the data determine; below 1, next to nothing of the term. snapshots: how many were
-            learned from.
         beta: posterior mean, not bounded below, or None where beta is not learned. beta_deviation: its standard deviation.
     """
 
     covariance: Partial
-    summary: Mapping[str, float]
     beta: float | None = None
     beta_deviation: float | None = None
 

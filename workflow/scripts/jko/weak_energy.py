@@ -23,7 +23,14 @@ from jko.energies import Energy
 from jko.evidence import Posterior
 from jko.features import combination, features, legendre, products
 from jko.pairs import standardise
-from jko.uncertainty import SUMMARY, Uncertainty
+from jko.uncertainty import Uncertainty
+
+# What the posterior says of a whole fit, as metrics. misfit: squared residuals over what noise alone would leave of them; well
+# above 1, no energy carries the data. evidence: log marginal likelihood of the residuals in units of their noise, less what
+# the number of residuals makes of it; it compares fits with the same test functions and snapshots. condition: number of the
+# normal equations with the prior, in units of its scales. known_potential, known_interaction: how many coefficients of V
+# and of W the data determine; below 1, next to nothing of the term. snapshots: how many were learned from.
+SUMMARY = ("misfit", "evidence", "condition", "known_potential", "known_interaction", "snapshots")
 
 
 def units_of(snapshots, s: int) -> dict[str, np.ndarray]:
@@ -137,12 +144,10 @@ def gradient_covariance(params: Mapping, x: Array, t: Array) -> Array:
 
 
 def uncertainty(params: Mapping, settings: Mapping) -> Uncertainty:
-    """The posterior of grad V and beta, and what it says of the whole fit."""
+    """The posterior of grad V and beta."""
     learned = {
         name: float(params[name])
         for name in ("beta", "beta_deviation")
         if "entropy" in settings["terms"]
     }
-    covariance = Partial(gradient_covariance, params)
-    summary = {name: float(params[name]) for name in SUMMARY}
-    return Uncertainty(covariance, summary, **learned)
+    return Uncertainty(Partial(gradient_covariance, params), **learned)

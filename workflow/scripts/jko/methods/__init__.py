@@ -14,8 +14,8 @@ and one with a posterior a fourth:
 
     uncertainty(params, settings) -> Uncertainty
 
-Evaluation and figures see only the Learned energy, map and uncertainty, and the scheme that
-predicts with the energy.
+Numbers of a whole fit that are to be metrics are entries of its parameters, and the module's SUMMARY names them.
+Evaluation and figures see only what is Learned, and the scheme that predicts with the energy.
 """
 
 from __future__ import annotations
@@ -83,11 +83,13 @@ class Learned(NamedTuple):
         transport: T(x, k), which takes a particle x (d,) of snapshot k ()
             to snapshot k + 1; None for none.
         uncertainty: of the energy; None where the method has no posterior.
+        summary: numbers of the whole fit, of which the method may have none.
     """
 
     energy: Energy
     transport: Partial | None
     uncertainty: Uncertainty | None
+    summary: Mapping[str, float]
 
 
 def kinds() -> list[str]:
@@ -104,6 +106,11 @@ def module(kind: str) -> ModuleType:
     if kind not in kinds():
         raise ValueError(f"method kind is {kind!r}; it must be one of {', '.join(kinds())}")
     return importlib.import_module(f"{__name__}.{kind}")
+
+
+def summary_of(kind: str) -> tuple[str, ...]:
+    """The names of the numbers of a whole fit."""
+    return getattr(module(kind), "SUMMARY", ())
 
 
 def load_problem(paths: Mapping[str, str | Path], start: Mapping | None = None) -> Problem:
@@ -151,13 +158,16 @@ def load_kept(path: str | Path, settings: Mapping) -> dict[int, list[Learned | N
 
 
 def _learned(params: Any, status: list[str], settings: Mapping) -> list[Learned | None]:
-    method = module(settings["kind"])
-    parts = [getattr(method, name, _without) for name in Learned._fields]
+    method, names = module(settings["kind"]), summary_of(settings["kind"])
+    parts = [getattr(method, name, _without) for name in ("energy", "transport", "uncertainty")]
     found = []
     for s, reason in enumerate(status):
         of_seed = jax.tree.map(lambda leaf, s=s: leaf[s], params)
-        good = reason == "ok"
-        found.append(Learned(*(part(of_seed, settings) for part in parts)) if good else None)
+        if reason != "ok":
+            found.append(None)
+            continue
+        summary = {name: float(of_seed[name]) for name in names}
+        found.append(Learned(*(part(of_seed, settings) for part in parts), summary))
     return found
 
 

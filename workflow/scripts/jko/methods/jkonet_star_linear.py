@@ -11,8 +11,8 @@ quadratic, and
     (E[J J^T] + ridge) theta = -E[J (y - x) / tau]      (eq. 12, with Remark 3.5).
 
 What of the three terms the data can tell apart is said in :mod:`jko.methods.jkonet_star`. Directions of
-theta that they cannot are seen in the rank of E[J J^T], which the log of a fit reports, for the whole
-and for V and W by themselves; the ridge leaves them at zero. It is laid on theta_V and theta_W, each in
+theta that they cannot are seen in the rank of E[J J^T], a metric of a fit beside the number of features and
+the condition with the ridge; the log has it of V and W by themselves. The ridge leaves them at zero. It is laid on theta_V and theta_W, each in
 proportion to the mean diagonal of its part of the equations, and not on beta, which it would
 bias: what beta log rho and V explain alike goes to beta.
 
@@ -24,7 +24,7 @@ the train pairs is taken, in 5 folds for V alone and otherwise with an interval 
 (:func:`folds_of`). W has its own ridges, of which a large one leaves V alone: between snapshots drawn
 independently V and W exchange whatever the sampling error of the means allows, and the smallest
 W that predicts the other intervals as well is the better guess. The equations are
-built and solved in float64; their rank and condition are reported.
+built and solved in float64.
 """
 
 from __future__ import annotations
@@ -44,10 +44,13 @@ from jko import densities, features
 from jko.linear_energy import energy
 from jko.methods import Fit, Problem
 from jko.pairs import Pairs, coupled_pairs, in_units, places, units_of
-from jko.quadratics import Quadratic, rank
+from jko.quadratics import Quadratic, condition, rank
 
 __all__ = ["energy", "fit"]
 
+# What the equations say of a whole fit, as metrics: entries of theta, those that the data determine, and the condition with the
+# ridge.
+SUMMARY = ("features", "rank", "condition")
 _FOLDS = 5
 # Seeds the centres, the waves and the folds apart from every other use of a dataset's seeds.
 _STREAM = 5
@@ -241,15 +244,16 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
             (cloud - units["center"]) / units["width"] for cloud in snapshots.clouds(s, "train")
         ]
         try:
-            theta, bases, loss = solve(rows, clouds, settings, int(seed), report)
+            theta, bases, loss, equations = solve(rows, clouds, settings, int(seed), report)
             status.append("ok")
         except np.linalg.LinAlgError as error:
             widths = settings["bump_widths"][0], settings["interaction_widths"][0]
             bases = bases_of(rows, clouds, settings, widths, int(seed))
             count = sum(sizes_of(bases).values()) + ("entropy" in terms)
             theta, loss = np.full(count, np.nan), np.nan
+            equations = dict.fromkeys(SUMMARY, np.float64(np.nan))
             status.append(f"not solved: {error}")
-        results.append(params_of(theta, bases, units))
+        results.append(params_of(theta, bases, units) | equations)
         lines.append({"seed": seed, "epoch": 1, "loss": loss})
     params = jax.tree.map(lambda *leaves: _stack(leaves), *results)
     return Fit(params, status, pd.DataFrame(lines))
@@ -278,8 +282,8 @@ def params_of(theta: np.ndarray, bases: Mapping, units: Mapping) -> dict:
 
 def solve(
     rows: Rows, clouds: Sequence[np.ndarray], settings: Mapping, seed: int, report=print
-) -> tuple[np.ndarray, dict, float]:
-    """theta, the features and the loss for the pairs of one seed, in standardised units.
+) -> tuple[np.ndarray, dict, float, dict]:
+    """theta, the features, the loss and the numbers of SUMMARY for the pairs of one seed, in standardised units.
 
     Raises:
         LinAlgError: the equations are singular or not finite for every candidate.
@@ -300,12 +304,13 @@ def solve(
     if rows.score is not None:
         at_bound = ", at its bound" if theta[-1] == 0 else ""
         described.append(f"entropy: {theta[-1]:.4g} in units of the energy{at_bound}")
-    values = np.linalg.eigvalsh(whole.penalised(groups))
+    numbers = len(theta), rank(whole.gram), condition(whole.penalised(groups))
+    equations = dict(zip(SUMMARY, map(np.float64, numbers), strict=True))
     report(
-        f"seed {seed}: {'; '.join(described)}; rank {rank(whole.gram)} of {len(theta)}, "
-        f"condition {values[-1] / values[0]:.3g}, loss {loss:.6g}"
+        f"seed {seed}: {'; '.join(described)}; rank {numbers[1]} of {numbers[0]}, "
+        f"condition {numbers[2]:.3g}, loss {loss:.6g}"
     )
-    return theta, bases, loss
+    return theta, bases, loss, equations
 
 
 def folds_of(rows: Rows, seed: int) -> np.ndarray:

@@ -49,9 +49,9 @@ from jko.evidence import Posterior
 from jko.features import degrees, gap, monomials
 from jko.gauss_newton import Climb, climb, free, misfit
 from jko.methods import Fit, Problem
-from jko.weak_energy import energy, filled, parameters, uncertainty, units_of
+from jko.weak_energy import SUMMARY, energy, filled, parameters, uncertainty, units_of
 
-__all__ = ["energy", "fit", "uncertainty"]
+__all__ = ["SUMMARY", "energy", "fit", "uncertainty"]
 
 # Most coefficients of V for each residual: beyond one, what samples see of themselves would be taken off a direction
 # in which there are no data.

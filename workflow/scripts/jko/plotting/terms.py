@@ -15,7 +15,6 @@ from jko.plotting.style import (
     GREY,
     ORANGE,
     PAGE,
-    legend_columns,
     log_ticks,
     method_styles,
     styled,
@@ -30,8 +29,14 @@ _PANELS = (
         {"zero_energy": BLACK, "even_oracle": ORANGE},
         True,
     ),
-    ("beta_hat", "(c) learned beta\n(length² / time)", {}, False),
-    ("w1_ratio", "(d) EMD over oracle's\n(dimensionless)", {"identity": BLACK}, False),
+    (
+        "l2_uvp_drift",
+        "(c) L2-UVP of the drift,\nV and W together (%)",
+        {"zero_energy": BLACK},
+        True,
+    ),
+    ("beta_hat", "(d) learned beta\n(length² / time)", {}, False),
+    ("w1_ratio", "(e) EMD over oracle's\n(dimensionless)", {"identity": BLACK}, False),
 )
 # Errors in % below which a reference is zero.
 _ROUNDING = 1e-9
@@ -49,12 +54,10 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
     betas = sorted(summary["beta"].unique())
     look = method_styles(methods)
     labels = [*look, "V = 0, W = 0", "even part of W", "beta", "every fit failed"]
-    columns = legend_columns(labels, PAGE)
-    head = 0.3 + 0.14 * -(-len(labels) // columns)  # inches
-    figure = Figure(figsize=(PAGE, head + 3.4), layout="constrained")
-    axes = figure.subplots(2, 2, sharex=True)
+    figure = Figure(figsize=(PAGE, 3.9), layout="constrained")
+    *axes, last = figure.subplots(2, 3).flat
     failed, shown = False, {GREY}
-    for axis, (metric, label, ticks, logarithmic) in zip(axes.flat, _PANELS, strict=True):
+    for axis, (metric, label, ticks, logarithmic) in zip(axes, _PANELS, strict=True):
         rows = summary[summary["metric"] == metric]
         if logarithmic:
             axis.set_yscale("log", nonpositive="clip")
@@ -74,7 +77,6 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
         axis.set_ylabel(label)
         axis.set_xticks(np.arange(len(betas)), [f"{beta:g}" for beta in betas])
         axis.set_xlim(-0.5, len(betas) - 0.5)
-    for axis in axes[-1]:
         axis.set_xlabel("true beta (length² / time)")
     handles = [Line2D([], [], label=name, ls="", **style) for name, style in look.items()]
     for colour, text in ((BLACK, labels[-4]), (ORANGE, labels[-3]), (GREY, "true beta")):
@@ -82,7 +84,8 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
             handles.append(Line2D([], [], color=colour, lw=1.2, label=text))
     if failed:
         handles.append(Line2D([], [], color=BLACK, ls="", marker="x", label=labels[-1]))
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+    last.axis("off")
+    last.legend(handles=handles, loc="center")
     return figure
 
 

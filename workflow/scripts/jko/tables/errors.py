@@ -29,11 +29,13 @@ MODES = {
     "known_potential": "fit",
     "known_interaction": "fit",
     "snapshots": "fit",
+    "features": "fit",
+    "rank": "fit",
 }
-# What a method has that knows how sure it is (:mod:`jko.uncertainty`), and no other.
-OF_A_POSTERIOR = {
+# What a method says that has a posterior (:mod:`jko.uncertainty`) or equations (its SUMMARY), and no other.
+OF_SOME = {
     "beta_free", "beta_deviation", "beta_coverage", "l2_uvp_expected", "gradient_coverage", "misfit", "evidence",
-    "condition", "known_potential", "known_interaction", "snapshots",
+    "condition", "known_potential", "known_interaction", "snapshots", "features", "rank",
 }  # fmt: skip
 
 
@@ -47,7 +49,7 @@ def per_seed(
     """{(method, scheme): (one number per seed, reasons)} of one metric on one dataset.
 
     The number is the mean over times; it is NaN, with a reason, where any time has none.
-    Methods are all there, but those without a posterior for what one says; references where they were measured; none at all
+    Methods are all there, but for what only some say those that say it; references where they were measured; none at all
     where the metric was not measured.
     """
     mode = MODES[metric]
@@ -64,7 +66,7 @@ def per_seed(
     seeds, times = sorted(rows["seed"].unique()), sorted(rows["time"].unique())
     present = set(rows["method"])
     measured = [name for name in references if name in present]
-    if metric in OF_A_POSTERIOR:
+    if metric in OF_SOME:
         methods = {name: settings for name, settings in methods.items() if name in present}
     found = {}
     for method, scheme in order(rows, methods, measured):
@@ -112,7 +114,8 @@ def of_datasets(
 
     w1 of one-step predictions and its excess over the oracle are in units of x, bw2_uvp
     of one-step predictions, l2_uvp, l2_uvp_interaction and l2_uvp_drift of the energies in %, beta in the units
-    of a diffusivity; what a posterior says (:mod:`jko.uncertainty`) in the same units, coverages as shares. A metric has rows for the (method, scheme) pairs that were measured,
+    of a diffusivity; what a posterior says (:mod:`jko.uncertainty`) in the same units, coverages as shares; numbers of a
+    whole fit as they are. A metric has rows for the (method, scheme) pairs that were measured,
     and for every method under its own scheme.
 
     Args:
@@ -147,7 +150,7 @@ def search(
         Columns dataset, method, candidate, scheme, metric, then :data:`jko.tables.STATISTICS`.
     """
     references = ["oracle", "zero_energy", "even_oracle", "sampling_floor", "mean_shift"]
-    table, shown = [], [metric for metric in MODES if metric not in OF_A_POSTERIOR]
+    table, shown = [], [metric for metric in MODES if metric not in OF_SOME]
     for dataset in datasets:
         for metric in shown:
             for row in of_dataset(metrics, dataset, metric, candidates, references):
