@@ -15,6 +15,8 @@ V, W (both MLPs; V may depend on time, remark 3.3) and beta are learned:
   Each step draws two independent sets of ``partners`` from them and takes r_1 . r_2, whose mean
   is the square of the mean. |r|^2 of one set of m would exceed it by Var grad W(p - q) / m,
   and so prefer a W that is too flat. A batch's r_1 . r_2 may be negative.
+  A simulation and a prediction take the mean over all n particles, of which the particle itself, where grad W(0) = 0, pulls
+  nothing: (1 - 1/n) times the mean over the others.
 - grad log rho is that of the density of the snapshot, taken at all points
   once, before the training.
 
