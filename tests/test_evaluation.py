@@ -416,7 +416,7 @@ def test_a_posterior_has_its_own_rows_and_a_failed_seed_their_reasons():
 
 def test_the_numbers_of_a_whole_fit_are_rows_and_a_failed_seed_has_the_reason():
     data, _ = followed(lambda x, k: x, n=40, steps=2, seeds=(0, 1))
-    energy, summaries = zero_energy(), {"rank": [3.0, np.nan], "misfit": [1.5, np.nan]}
+    energy, summaries = zero_energy(), {"rank": [3.0, np.nan], "condition": [np.inf, np.nan]}
     numbers = evaluation.evaluate_fit(
         data,
         [energy, None],
@@ -426,9 +426,18 @@ def test_the_numbers_of_a_whole_fit_are_rows_and_a_failed_seed_has_the_reason():
         "mine",
         summaries=summaries,
     )
-    table = frame(numbers).set_index(["metric", "seed"]).loc[["rank", "misfit"]]
-    np.testing.assert_array_equal(table["value"], [3.0, np.nan, 1.5, np.nan])
-    assert table["reason"].tolist() == ["", "not solved"] * 2 and (table["mode"] == "fit").all()
+    table = frame(numbers).set_index(["metric", "seed"]).loc[["rank", "condition"]]
+    np.testing.assert_array_equal(table["value"], [3.0, np.nan, np.nan, np.nan])
+    assert (
+        table["reason"].tolist()
+        == [
+            "",
+            "not solved",
+            "condition is not finite",
+            "not solved",
+        ]
+        and (table["mode"] == "fit").all()
+    )
 
 
 def test_a_posterior_without_an_entropy_has_no_rows_of_beta():

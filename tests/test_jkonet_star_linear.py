@@ -15,7 +15,7 @@ from clouds import followed, observed
 from jko import couplings, densities, features, linear_energy, methods, neural
 from jko.energies import Energy, static
 from jko.methods import Problem, jkonet_star_linear
-from jko.pairs import Pairs, coupled_pairs, in_units, places, units_of
+from jko.pairs import Pairs, coupled_pairs, in_units, units_of
 from jko.snapshots import Snapshots
 from learning import (
     UNITS,
@@ -240,8 +240,8 @@ def test_a_kernel_of_particles_on_one_spot_has_a_cause():
 def test_directions_that_the_data_do_not_determine_are_counted(tmp_path):
     """Particles at three places in the plane show six numbers of a gradient, and no more of 14 monomials and 3 bumps."""
     data, coupling = followed(lambda x, k: x, n=60)
-    places = np.array([[0.0, 0.0], [1.0, 0.5], [-0.5, 2.0]])
-    few = dataclasses.replace(data, x=places[np.arange(len(data.x)) % 3])
+    spots = np.array([[0.0, 0.0], [1.0, 0.5], [-0.5, 2.0]])
+    few = dataclasses.replace(data, x=spots[np.arange(len(data.x)) % 3])
     settings = settings_of("jkonet_star_linear", scheme="explicit", ridges=[1e-4])
     found = {}
     for name, snapshots in {"many": data, "few": few}.items():
@@ -367,9 +367,19 @@ def brownian(n: int, tau: float, first: int, seeds: int = 8, steps: int = 5):
     )
 
 
-def betas(problem: Problem, scheme: str) -> np.ndarray:
-    settings = settings_of("jkonet_star_linear", scheme=scheme, terms=["entropy"])
-    return np.array([e.beta for e in energies_of(fit(problem, settings), settings)])
+def of_the_score(problem: Problem, scheme: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of every seed the free minimiser of beta alone, which may be negative, and E s . (y - x): (S,) each."""
+    settings, found = settings_of("jkonet_star_linear", scheme=scheme, terms=["entropy"]), []
+    for s in range(len(problem.snapshots.seed)):
+        pairs = coupled_pairs(problem.snapshots, problem.coupling, s, scheme, np.float64)
+        units = units_of(pairs, problem.snapshots.time)
+        rows = jkonet_star_linear.rows_of(problem, settings, s, pairs, units)
+        loss = jkonet_star_linear.quadratic({}, None, rows)
+        moment, scale = loss.moment[0], float(units["scale"])
+        work = -problem.snapshots.tau[0] * scale * moment / loss.mass / float(units["width"]) ** 2
+        found.append((scale * moment / loss.gram[0, 0], work))
+    beta, work = np.transpose(found)
+    return beta, work
 
 
 def gaussians(data: Snapshots):
@@ -386,7 +396,7 @@ def test_beta_is_biased_by_the_cost_of_the_coupling(scheme, sign):
     density = gaussians(brownian(5000, 0.05, first=50)[0])
     biases = {}
     for name, coupling in {"joint": joint, "exact": exact}.items():
-        found = betas(Problem(data, coupling, density), scheme)
+        found, _ = of_the_score(Problem(data, coupling, density), scheme)
         biases[name] = sign * coupling.cost.mean() / (2 * 2 * 0.05)
         deviation = found.std(ddof=1) / np.sqrt(len(found))
         assert found.mean() == pytest.approx(0.2 + biases[name], abs=3 * deviation), name
@@ -395,27 +405,32 @@ def test_beta_is_biased_by_the_cost_of_the_coupling(scheme, sign):
     assert 0.03 < sign * biases["exact"] < 0.8 * sign * biases["joint"]
 
 
-def test_beta_is_biased_by_a_score_of_the_particles_themselves():
-    """Of a Gaussian with the sample's own two means and three second moments, each takes 1 / n off E s . (y - x)."""
+def standing(x, k):
+    """A sample of its own for every snapshot, of the same law."""
+    return np.random.default_rng([k, len(x), int(1e6 * abs(x[0, 0]))]).normal(size=x.shape)
+
+
+@pytest.mark.parametrize("scheme, sign", [("explicit", -1), ("implicit", 1)])
+@pytest.mark.parametrize("paired", [False, True])
+def test_beta_is_biased_by_a_score_of_independent_particles_themselves(scheme, sign, paired):
+    """Of a Gaussian with the sample's own two means and three second moments, each moves E s . (y - x) by 1 / n; where
+    particles are followed through time none does, as both snapshots have the same noise.
+    """
     n, seeds = 200, range(8)
-    rng = np.random.default_rng(1)
 
     def population(n):
-        return followed(lambda x, k: rng.normal(size=x.shape), n=n, steps=10, tau=1.0, seeds=seeds)[
-            0
-        ]
+        if paired:
+            return brownian(n, 0.05, first=0, steps=10)[0]
+        return followed(standing, n=n, steps=10, tau=1.0, seeds=seeds)[0]
 
     data = population(n)
     coupling = couplings.couple_snapshots(data, {"kind": "exact"}, silent)
-    moments = []
-    for mixtures in (gaussians(data), gaussians(population(5000))):
-        squares = [
-            np.mean(np.sum(densities.scores(mixtures, data, s, *at) ** 2, axis=1))
-            for s in seeds
-            for at in [places(data, coupling, s, "implicit")]
-        ]
-        moments.append(np.array(squares) * betas(Problem(data, coupling, mixtures), "implicit"))
-    own, fresh = moments
-    deviation = np.std(fresh - own, ddof=1) / np.sqrt(len(seeds))
-    assert np.mean(fresh - own) == pytest.approx(5 / n, abs=3 * deviation)
+    own, fresh = (
+        of_the_score(Problem(data, coupling, mixtures), scheme)[1]
+        for mixtures in (gaussians(data), gaussians(population(5000)))
+    )
+    shift = own - fresh
+    deviation = shift.std(ddof=1) / np.sqrt(len(seeds))
+    expected = 0 if paired else sign * 5 / n
+    assert shift.mean() == pytest.approx(expected, abs=3 * deviation)
     assert deviation < 1 / n

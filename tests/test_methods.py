@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from clouds import followed, observed, poisoned
-from jko import methods
+from jko import methods, readable
 from jko.methods import Problem
+from jko.tables import errors
 from jko.training import seed_keys
 from learning import ALL, assert_same, energies_of, entries_of, fit, problem_of, settings_of
 
@@ -76,7 +77,9 @@ def test_a_file_gives_back_the_same_energy_and_status(tmp_path, fits, kind):
     loaded, status = methods.load(path, settings)
     assert status == ["ok", "diverged at step 512"] and loaded[1] is None
     assert_same(loaded[0].energy, energies_of(fitted, settings)[0])
-    assert tuple(loaded[0].summary) == methods.summary_of(kind)
+    names = methods.summary_of(kind)
+    assert tuple(loaded[0].summary) == names
+    assert set(names) <= errors.OF_SOME & set(errors.MODES) & set(readable.TITLES)
     assert np.isfinite(list(loaded[0].summary.values())).all()
 
 

@@ -113,8 +113,10 @@ def evaluate_fit(
             if not any(found is not None and found.beta is None for found in uncertainties):
                 yield from _posterior_of_beta(snapshots, s, method, scheme, sure, reason)
         for metric, of_seeds in (summaries or {}).items():
-            seed, nan, why = int(snapshots.seed[s]), float("nan"), "" if energy else reason
-            yield Number(method, seed, "fit", scheme, metric, nan, of_seeds[s], why)
+            seed, nan, value, why = int(snapshots.seed[s]), float("nan"), of_seeds[s], reason
+            if energy is not None:
+                value, why = (value, "") if np.isfinite(value) else (nan, f"{metric} is not finite")
+            yield Number(method, seed, "fit", scheme, metric, nan, value, why)
 
 
 def evaluate_references(snapshots: Snapshots) -> Iterator[Number]:

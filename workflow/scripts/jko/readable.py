@@ -33,7 +33,7 @@ TITLES = {
     "known_interaction": "Coefficients of W that the data determine",
     "snapshots": "Snapshots that were learned from",
     "features": "Coefficients of the energy",
-    "rank": "Coefficients that the normal equations determine without the ridge",
+    "rank": "Rank of the normal equations without the ridge",
     "gradient_coverage": "Share of the 90 % intervals that hold grad V at test particles",
     "w1_per_sqrt_d": "One-step EMD over the square root of the dimension (dimensionless)",
     "epoch_seconds": "An epoch (s); a whole fit where it is in closed form",

@@ -15,8 +15,8 @@ V, W (both MLPs; V may depend on time, remark 3.3) and beta are learned:
   Each step draws two independent sets of ``partners`` from them and takes r_1 . r_2, whose mean
   is the square of the mean. |r|^2 of one set of m would exceed it by Var grad W(p - q) / m,
   and so prefer a W that is too flat. A batch's r_1 . r_2 may be negative.
-  A simulation and a prediction take the mean over all n particles, of which the particle itself, where grad W(0) = 0, pulls
-  nothing: (1 - 1/n) times the mean over the others.
+  A simulation and a prediction take the mean over all n particles, the particle itself among them: (1 - 1/n) times the mean
+  over the others if grad W(0) = 0, as for an even W.
 - grad log rho is that of the density of the snapshot, taken at all points
   once, before the training.
 
@@ -34,21 +34,24 @@ Of the terms only the sum is observed, and only where particles were:
 - V(x, t) can be W * rho + beta log rho at every t: with ``time_varying`` only
   the sum means something.
 
-A coupling of noisy particles biases beta. The equation of beta takes E s . (y - x), s = grad log rho at the point;
-to second order, with H the Hessian of log rho and the upper sign for explicit steps,
+A coupling of noisy particles biases beta. Its equation takes E s . (y - x), s = grad log rho at the point; to second
+order, with H the Hessian of log rho and the upper sign for explicit steps,
 
     E s . (y - x) = E log rho(y) - E log rho(x) -+ E (y - x)^T H (y - x) / 2.
 
 The difference is one of the two populations, whatever the coupling. The last term is the spread that the coupling gives to its
-pairs: of N(m, sigma^2 I) in d dimensions and a coupling of cost c, beta_hat = beta -+ c / (2 d tau). Hence
+pairs: of N(m, sigma^2 I) in d dimensions, a coupling of cost c, and beta learned alone, beta_hat = beta -+ c / (2 d tau). Hence
 
-- the joint law of the process, c = 2 d beta tau, gives 0 by explicit steps and 2 beta by implicit ones; only the optimal
-  coupling of the laws, c = O(tau^2), gives beta;
-- the optimal coupling of n particles costs some n^(-2 / d) more, whatever tau is, which over tau exceeds beta;
-- a score estimated from the coupled particles turns with their noise, which the coupling carries away: each moment that the
-  density takes from its sample moves E s . (y - x) by -+ 1 / n, and so beta_hat up by explicit steps and down by implicit ones.
+- the joint law of the process, c = 2 d beta tau, gives 0 by explicit steps and 2 beta by implicit ones; the optimal coupling of
+  the laws, c = O(tau^2), gives beta up to O(tau);
+- the optimal coupling of two independent samples of n particles costs some sigma^2 n^(-2 / d) more (d > 2; log n / n for d = 2),
+  however small tau is, and over tau this soon exceeds beta;
+- a score estimated from the coupled particles turns with their noise, which the coupling of independent samples carries away:
+  each moment that the density takes from its sample moves E s . (y - x) by -+ 1 / n, and so beta_hat up by explicit steps and down
+  by implicit ones.
 
-V is biased in the same way by its own Hessian. What takes differences of means alone has none of this (:mod:`jko.methods.weak_form`).
+Beside V, s is the part of the score that V cannot carry, and each feature of V is biased by its own Hessian. Differences of means
+have no spread of pairs, and what their samples see of themselves can be taken off (:mod:`jko.weak`).
 """
 
 from __future__ import annotations

@@ -46,10 +46,9 @@ from jko.methods import Fit, Problem
 from jko.pairs import Pairs, coupled_pairs, in_units, places, units_of
 from jko.quadratics import Quadratic, condition, rank
 
-__all__ = ["energy", "fit"]
+__all__ = ["SUMMARY", "energy", "fit"]
 
-# What the equations say of a whole fit, as metrics: entries of theta, those that the data determine, and the condition with the
-# ridge.
+# What the equations say of a whole fit, as metrics: entries of theta, the rank of E[J J^T], and the condition with the ridge.
 SUMMARY = ("features", "rank", "condition")
 _FOLDS = 5
 # Seeds the centres, the waves and the folds apart from every other use of a dataset's seeds.

@@ -57,7 +57,7 @@ def per_epoch(costs: pd.DataFrame) -> Figure:
     dot = {"color": BLUE, "marker": "o", "ls": ""}
     handles = [
         Line2D([], [], **dot, label="one epoch"),
-        Line2D([], [], **dot, mfc="white", label="one fit in closed form"),
+        Line2D([], [], **dot, mfc="white", label="one fit, without epochs"),
         Line2D(
             [],
             [],

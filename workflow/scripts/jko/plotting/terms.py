@@ -53,7 +53,6 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
     """
     betas = sorted(summary["beta"].unique())
     look = method_styles(methods)
-    labels = [*look, "V = 0, W = 0", "even part of W", "beta", "every fit failed"]
     figure = Figure(figsize=(PAGE, 3.9), layout="constrained")
     *axes, last = figure.subplots(2, 3).flat
     failed, shown = False, {GREY}
@@ -79,11 +78,11 @@ def by_beta(summary: pd.DataFrame, methods: Mapping[str, Mapping]) -> Figure:
         axis.set_xlim(-0.5, len(betas) - 0.5)
         axis.set_xlabel("true beta (length² / time)")
     handles = [Line2D([], [], label=name, ls="", **style) for name, style in look.items()]
-    for colour, text in ((BLACK, labels[-4]), (ORANGE, labels[-3]), (GREY, "true beta")):
+    for colour, text in ((BLACK, "V = 0, W = 0"), (ORANGE, "even part of W"), (GREY, "true beta")):
         if colour in shown:
             handles.append(Line2D([], [], color=colour, lw=1.2, label=text))
     if failed:
-        handles.append(Line2D([], [], color=BLACK, ls="", marker="x", label=labels[-1]))
+        handles.append(Line2D([], [], color=BLACK, ls="", marker="x", label="every fit failed"))
     last.axis("off")
     last.legend(handles=handles, loc="center")
     return figure

@@ -49,7 +49,7 @@ def per_seed(
     """{(method, scheme): (one number per seed, reasons)} of one metric on one dataset.
 
     The number is the mean over times; it is NaN, with a reason, where any time has none.
-    Methods are all there, but for what only some say those that say it; references where they were measured; none at all
+    All methods are there, of a metric in :data:`OF_SOME` those that have it; references where they were measured; none at all
     where the metric was not measured.
     """
     mode = MODES[metric]
@@ -120,7 +120,7 @@ def of_datasets(
 
     Args:
         keys: {dataset: {column: value}}, the columns that name a dataset in the table.
-        names: metrics, of those in :data:`MODES`.
+        names: metrics, of those in :data:`MODES`; of those in :data:`OF_SOME` there may be none.
 
     Returns:
         The columns of the keys, method, scheme, metric, then :data:`jko.tables.STATISTICS`.
@@ -132,7 +132,7 @@ def of_datasets(
     for dataset, key in keys.items():
         for name in names:
             found = of_dataset(metrics, dataset, name, methods, references)
-            if not found:
+            if not found and name not in OF_SOME:
                 raise ValueError(f"the metrics hold no {MODES[name]} {name} of dataset {dataset!r}")
             table += [dict(key) | row for row in found]
     return pd.DataFrame(table)
