@@ -428,16 +428,8 @@ def test_the_numbers_of_a_whole_fit_are_rows_and_a_failed_seed_has_the_reason():
     )
     table = frame(numbers).set_index(["metric", "seed"]).loc[["rank", "condition"]]
     np.testing.assert_array_equal(table["value"], [3.0, np.nan, np.nan, np.nan])
-    assert (
-        table["reason"].tolist()
-        == [
-            "",
-            "not solved",
-            "condition is not finite",
-            "not solved",
-        ]
-        and (table["mode"] == "fit").all()
-    )
+    reasons = ["", "not solved", "condition is not finite", "not solved"]
+    assert table["reason"].tolist() == reasons and (table["mode"] == "fit").all()
 
 
 def test_a_posterior_without_an_entropy_has_no_rows_of_beta():

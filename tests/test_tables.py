@@ -181,6 +181,9 @@ def test_a_metric_that_was_not_measured_is_named_with_its_dataset():
     expected = "no fit l2_uvp_interaction of dataset 'flowers_paired'"
     with pytest.raises(ValueError, match=expected):
         errors.of_datasets(landscape_metrics(), FLOWERS, ["l2_uvp_interaction"], METHODS, [])
+    # What only some kinds of method say is no row where none of them is there.
+    table = errors.of_datasets(landscape_metrics(), FLOWERS, ["w1", "rank"], METHODS, [])
+    assert "w1" in set(table["metric"]) and "rank" not in set(table["metric"])
 
 
 def test_what_a_posterior_says_has_rows_of_the_methods_that_have_one():
