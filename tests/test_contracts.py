@@ -47,6 +47,7 @@ ORDER = (
     "evidence",
     "slopes",
     "heat",
+    "shrinkage",
     "pulls",
     "weak",
     "model_error",

@@ -95,3 +95,15 @@ def test_the_misfit_is_chi_squared_over_what_the_known_coefficients_leave_of_it(
     assert gauss_newton.misfit(reached, noise) == pytest.approx(1.6 * 50 / 40)
     # Of ten residuals nothing is said.
     assert gauss_newton.misfit(reached, noise._replace(gone=10)) == pytest.approx(1.6 * 50 / 30)
+
+
+def test_chi_squared_fits_up_to_two_of_its_deviations():
+    nothing = np.zeros((60, 60))
+    noise = weak.Noise(np.ones(60), nothing, nothing)
+    found = SimpleNamespace(known=np.array([4.0, 6.0]))
+
+    def fits(square):
+        return gauss_newton.fits(gauss_newton.Climb(found, [{"loss": square / 60}], True), noise)
+
+    # Of 50 squares of normal numbers the mean is 50 and the variance 100.
+    assert fits(10.0) and fits(69.9) and not fits(70.1)

@@ -93,3 +93,40 @@ def test_particles_far_away_have_no_finite_values_and_no_warnings(function):
     far = np.full((1, 2), 1e200)
     assert not np.isfinite(function(basis(degree=4), far)).all()
     assert np.isfinite(function(basis(degree=4), far / 1e199)).all()
+
+
+def test_waves_are_damped_as_the_mean_over_normal_noise_says():
+    """Along one coordinate and aslant, with slopes and laplacians by differences; sharpening undoes the damping."""
+    tests = basis() | {"waves": np.array([[2.0, 0.0], [-1.0, 3.0]])}
+    m, s, step = heat.count(tests), 0.15, 1e-5
+    assert m == len(tests["monomials"]) + 3 + 4
+    cloud = np.array([[0.3, -0.8], [1.1, 0.4]])
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    weights = np.outer(weights, weights).ravel() / weights.sum() ** 2
+    noise = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
+    for place, found in zip(cloud, heat.values(tests, cloud, s), strict=True):
+        noisy = place + np.sqrt(2 * s) * noise
+        phase = noisy @ tests["waves"].T
+        expected = weights @ np.hstack([np.cos(phase), np.sin(phase)])
+        np.testing.assert_allclose(found[-4:], expected, atol=1e-12)
+        np.testing.assert_allclose(
+            weights @ heat.values(tests, noisy, -s)[:, -4:],
+            heat.values(tests, place[None])[0, -4:],
+            rtol=1e-9,
+        )
+    slopes, laplacians = heat.gradients(tests, cloud, s), heat.laplacians(tests, cloud, s)
+    assert slopes.shape == (2, 2, m) and laplacians.shape == (2, m)
+    curvature = 0
+    for i, way in enumerate(step * np.eye(2)):
+        there, back = (heat.values(tests, cloud + sign * way, s) for sign in (1, -1))
+        np.testing.assert_allclose(slopes[:, i], (there - back) / (2 * step), atol=1e-8)
+        there, back = (heat.gradients(tests, cloud + sign * way, s)[:, i] for sign in (1, -1))
+        curvature = curvature + (there - back) / (2 * step)
+    np.testing.assert_allclose(laplacians, curvature, atol=1e-8)
+
+
+def test_sharpening_ends_where_the_narrowest_bump_or_the_finest_wave_says():
+    narrow, fine = basis(), {"waves": np.array([[2.0, 0.0], [-1.0, 7.0]])}
+    assert heat.lowest(narrow) == pytest.approx(-0.7 / 16)
+    assert heat.lowest(narrow | fine) == pytest.approx(-1 / 50)
+    assert heat.lowest(narrow | {"waves": np.ones((1, 2))}) == pytest.approx(-0.7 / 16)

@@ -1,4 +1,4 @@
-"""Trial functions of the weak form: orthonormal monomials, and the scales of every candidate."""
+"""Test and trial functions of the weak form: waves, orthonormal monomials, and the scales of every candidate."""
 
 from __future__ import annotations
 
@@ -91,3 +91,22 @@ def test_centres_lie_among_the_particles_and_repeat():
     np.testing.assert_array_equal(found, trials.centres(clouds(), 5, seed=4))
     low, high = (edge(np.concatenate(clouds()), axis=0) for edge in (np.min, np.max))
     assert found.shape == (5, 2) and (found > low).all() and (found < high).all()
+
+
+def test_waves_are_half_waves_over_a_uniform_law_and_take_the_room_that_is_left():
+    sides = np.array([3.0, 0.5])
+    grid = np.stack(np.meshgrid(*2 * [np.linspace(0, 1, 200)]), axis=-1).reshape(-1, 2) * sides
+    found = trials.tests([grid, grid], FACTORS, 4, 3, [1.0, 2.0], 0)
+    half = np.pi / sides
+    expected = [[half[0], 0], [0, half[1]]]
+    np.testing.assert_allclose(
+        found["waves"], np.concatenate([np.multiply(k, expected) for k in (1, 2, 3)]), rtol=0.01
+    )
+    np.testing.assert_allclose(found["sigma"], gap(found["centers"]) * np.array([1, 2, 1, 2]))
+    assert heat.count(found) == len(FACTORS) + 4 + 12
+    assert trials.tests([grid], FACTORS, 4, 0, [1.0], 0)["waves"].shape == (0, 2)
+    settings = {"centers": 60, "waves": 16}
+    assert trials.numbers(14, 2, 500, settings) == (60, 16)
+    assert trials.numbers(14, 2, 100, settings) == (60, 6)
+    assert trials.numbers(14, 2, 70, settings) == (56, 0)
+    assert trials.numbers(14, 2, 500, settings | {"waves": 0}) == (60, 0)

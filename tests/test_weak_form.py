@@ -44,6 +44,7 @@ SETTINGS = {
     "max_polynomials": 30,
     "centers": 30,
     "trial_centers": 40,
+    "waves": 0,
     "largest_share": 0.25,
     "test_widths": [2.5, 20],
     "bump_widths": [2.5],
@@ -123,7 +124,15 @@ def test_rows_that_fill_up_the_monomials_change_nothing():
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"scheme": "flow"}, {"time_degree": 1}, {"scheme": "flow", "time_degree": 1}]
+    "changes",
+    [
+        {},
+        {"waves": 16},
+        {"scheme": "flow"},
+        {"scheme": "flow", "waves": 16},
+        {"time_degree": 1},
+        {"scheme": "flow", "time_degree": 1},
+    ],
 )
 def test_beta_is_found_where_edges_blur(changes):
     settings = SETTINGS | {"terms": ["potential", "entropy"]} | changes

@@ -179,12 +179,12 @@ def _cloud_numbers(
 
     Where there is no prediction they are NaN with the reason.
     """
-    seed = int(snapshots.seed[s])
+    seed, astray = int(snapshots.seed[s]), ran_away(snapshots, s)
 
     def measure(cloud: np.ndarray | None, scheme: str, k: int, metric: str) -> tuple[float, str]:
         if cloud is None:
             return float("nan"), reason
-        why = lost(cloud, scheme, snapshots)
+        why = astray or lost(cloud, scheme, snapshots)
         if why:
             return float("nan"), why
         value = CLOUD_METRICS[metric](cloud, snapshots.cloud(s, "test", k + 1))
@@ -205,6 +205,15 @@ def _cloud_numbers(
         for mode, scheme, cloud, k, metric in places:
             value, why = measured[id(cloud), scheme, k, metric].result()
             yield Number(method, seed, mode, scheme, metric, snapshots.time[k + 1], value, why)
+
+
+def ran_away(snapshots: Snapshots, s: int) -> str:
+    """Why the particles of a seed are no data to predict, or "": one snapshot of them is far outside all others."""
+    parts = [snapshots.clouds(s, split) for split in ("train", "test")]
+    extents = [max(np.max(np.abs(cloud)) for cloud in pair) for pair in zip(*parts, strict=True)]
+    if max(extents) > _FAR * np.median(extents):
+        return f"the data run away, beyond {_FAR} times the median extent of a snapshot"
+    return ""
 
 
 def lost(predicted: np.ndarray, scheme: str, snapshots: Snapshots) -> str:

@@ -88,3 +88,8 @@ def misfit(reached: Climb, white: weak.Noise) -> float:
 def free(reached: Climb, white: weak.Noise) -> float:
     """chi^2 in the mean if noise is all that is left: N less the coefficients that the data determine."""
     return weak.expected_square(white) - float(np.sum(reached.found.known))
+
+
+def fits(reached: Climb, white: weak.Noise) -> bool:
+    """Whether chi^2 is at most two of its standard deviations above its mean."""
+    return misfit(reached, white) < 1 + 2 * np.sqrt(2 / free(reached, white))

@@ -1,11 +1,12 @@
-"""Test functions of the weak form: monomials and Gaussian bumps, smoothed by normal noise.
+"""Test functions of the weak form: monomials, Gaussian bumps and waves, smoothed by normal noise.
 
 phi_s(x) = E[phi(x + sqrt(2 s) xi)], xi normal, solves the heat equation d phi_s / ds = laplacian phi_s with phi_0 = phi
-(:func:`jko.features.smoothed_features` for one point). Both kinds have a closed form, with q = |x - c|^2 and w = sigma + 4 s:
+(:func:`jko.features.smoothed_features` for one point, without waves). All kinds have a closed form, with q = |x - c|^2 and w = sigma + 4 s:
 
 - a power of a coordinate turns into its heat polynomial h_a, h_a' = a h_{a-1}, and a monomial into their product;
 - a bump turns into b = (sigma / w)^(d/2) exp(-q / w), with the gradient -2 (x - c) b / w and
-  the laplacian (4 q / w^2 - 2 d / w) b. s may be negative, above -sigma / 4.
+  the laplacian (4 q / w^2 - 2 d / w) b. s may be negative, above -sigma / 4;
+- the waves cos(k . x) and sin(k . x) have the laplacian -|k|^2 times themselves, and are damped by exp(-|k|^2 s).
 
 In numpy and for all particles at once: every sum, product and exponential stands once, where
 automatic derivatives of one point take up to fifteen times as long. All is in float64.
@@ -26,19 +27,32 @@ from jko.slopes import gradients as dense
 _quiet = np.errstate(over="ignore", invalid="ignore")
 
 
+def lowest(basis: Mapping) -> float:
+    """How far below zero s may go: the narrowest bump keeps three quarters of its sigma, and no wave is raised by more than e."""
+    squares = np.sum(basis.get("waves", np.zeros((0, 1))) ** 2, axis=1)
+    return -1 / max(16 / np.min(basis["sigma"]), *squares, 0)
+
+
 @_quiet
 def values(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
     """phi_s at the particles of a cloud (n, d): (n, m)."""
     power, place = powers(basis["monomials"], cloud.shape[1])
     heat = np.stack(polynomials(cloud.T, s, power.shape[1]))
     bumps, _, _ = _bumps(basis, cloud, s)
-    return np.concatenate([np.prod(heat[power, place], axis=1).T, bumps], axis=1)
+    cosines, sines, _ = _waves(basis, cloud, s)
+    return np.concatenate([np.prod(heat[power, place], axis=1).T, bumps, cosines, sines], axis=1)
+
+
+def count(basis: Mapping) -> int:
+    """m."""
+    return len(basis["monomials"]) + len(basis["centers"]) + 2 * len(basis.get("waves", ()))
 
 
 @_quiet
 def slopes(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> Slopes:
     """grad phi_s at the particles of a cloud (n, d), of m functions."""
     d, p, c = cloud.shape[1], len(basis["monomials"]), len(basis["centers"])
+    cosines, sines, waves = _waves(basis, cloud, s)
     columns, values = [[] for _ in range(d)], [[] for _ in range(d)]
     for held, along, slope in _derivatives(basis["monomials"], cloud, s, order=1):
         for i in np.unique(along):
@@ -49,8 +63,11 @@ def slopes(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> Slopes:
     for i in range(d):
         columns[i].append(np.arange(p, p + c))
         values[i].append((cloud[:, i, None] - basis["centers"][None, :, i]) * bumps)
+        held = np.flatnonzero(waves[:, i])
+        columns[i] += [p + c + held, p + c + len(waves) + held]
+        values[i] += [-waves[held, i] * sines[:, held], waves[held, i] * cosines[:, held]]
     values = [np.concatenate(value, axis=1) for value in values]
-    return Slopes([np.concatenate(column) for column in columns], values, p + c)
+    return Slopes([np.concatenate(column) for column in columns], values, count(basis))
 
 
 def gradients(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
@@ -61,12 +78,14 @@ def gradients(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
 @_quiet
 def laplacians(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
     """laplacian phi_s at the particles of a cloud (n, d): (n, m)."""
-    (n, d), p = cloud.shape, len(basis["monomials"])
-    found = np.zeros((n, p + len(basis["centers"])))
+    (n, d), p, c = cloud.shape, len(basis["monomials"]), len(basis["centers"])
+    found = np.zeros((n, count(basis)))
     for held, _, curvature in _derivatives(basis["monomials"], cloud, s, order=2):
         found[:, held] += curvature.T
     bumps, width, squared = _bumps(basis, cloud, s)
-    found[:, p:] = (4 * squared / width**2 - 2 * d / width) * bumps
+    found[:, p : p + c] = (4 * squared / width**2 - 2 * d / width) * bumps
+    cosines, sines, waves = _waves(basis, cloud, s)
+    found[:, p + c :] = -np.tile(np.sum(waves**2, axis=1), 2) * np.hstack([cosines, sines])
     return found
 
 
@@ -91,3 +110,10 @@ def _bumps(basis, cloud, s):
     width = sigma + 4 * s
     squared = cdist(cloud, basis["centers"], "sqeuclidean")
     return (sigma / width) ** (cloud.shape[1] / 2) * np.exp(-squared / width), width, squared
+
+
+def _waves(basis, cloud, s):
+    """The waves cos(k . x) and sin(k . x), damped, at the particles (n, q) each, and their k (q, d)."""
+    waves = basis.get("waves", np.zeros((0, cloud.shape[1])))
+    damped, phase = np.exp(-np.sum(waves**2, axis=1) * s), cloud @ waves.T
+    return damped * np.cos(phase), damped * np.sin(phase), waves

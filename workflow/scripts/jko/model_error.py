@@ -22,7 +22,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import brentq
 
-from jko import weak
+from jko import heat, weak
 from jko.slopes import inner_products
 
 # Between which log delta^2 is looked for, delta in widths of the population for each mean interval.
@@ -31,7 +31,7 @@ _SQUARES = -40.0, 20.0
 
 def covariance(population: weak.Population, tests: Mapping) -> np.ndarray:
     """M of all intervals: (N, N), zero between two of them."""
-    m, intervals = len(tests["monomials"]) + len(tests["centers"]), len(population.tau)
+    m, intervals = heat.count(tests), len(population.tau)
     found = np.zeros((intervals, m, intervals, m))
     for k, (tau, cloud) in enumerate(zip(population.tau, population.clouds[1:], strict=True)):
         parts = (inner_products(slope, slope) for _, slope in weak.slopes(tests, cloud, 0.0))
@@ -66,7 +66,9 @@ def size(white: weak.Noise, missed: np.ndarray, residual: np.ndarray, free: floa
 
 def added(white: weak.Noise, missed: np.ndarray) -> weak.Noise:
     """The noise S + missed."""
-    return weak.factored(weak.covariance_of(white) + missed)._replace(gone=white.gone)
+    return weak.factored(weak.covariance_of(white) + missed)._replace(
+        gone=white.gone, nugget=white.nugget
+    )
 
 
 def square(white: weak.Noise, residual: np.ndarray) -> float:

@@ -51,7 +51,7 @@ def without(white: weak.Noise, intervals: int, snapshot: int) -> weak.Noise:
     unbounded = _UNBOUNDED * np.diag(covariance)[rows]
     covariance[rows], covariance[:, rows] = 0.0, 0.0
     covariance[rows, rows] = unbounded
-    return weak.factored(covariance)._replace(gone=len(rows))
+    return weak.factored(covariance)._replace(gone=len(rows), nugget=white.nugget)
 
 
 def find(

@@ -1,4 +1,4 @@
-"""Trial functions of the weak form: what V may be made of, and where the climb of the evidence starts.
+"""Test and trial functions of the weak form: what is averaged, what V may be made of, and where the climb of the evidence starts.
 
 A candidate has monomials and bumps of one width; :mod:`jko.methods.weak_form` takes the one of the largest evidence. Quadratic
 forms of W are known by the motion of the mean alone, of which few snapshots say little: where the evidence hardly tells, W is radial.
@@ -53,6 +53,38 @@ def centres(clouds: list[np.ndarray], count: int, seed: int) -> np.ndarray:
     state = int(np.random.SeedSequence([seed, _STREAM]).generate_state(1)[0])
     found = KMeans(count, n_init=1, max_iter=30, random_state=state).fit(np.concatenate(clouds))
     return found.cluster_centers_
+
+
+def tests(
+    clouds: list[np.ndarray],
+    factors: np.ndarray,
+    bumps: int,
+    waves: int,
+    widths: Sequence[float],
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """The test functions: monomials, bumps around clusters of all particles, and waves along each coordinate.
+
+    Args:
+        factors: of the monomials. bumps: how many. waves: how many for each coordinate, each a cosine and a sine: of one,
+            two.. half-waves over a uniform law of the same variance.
+        widths: sigma of the bumps, in turn, in units of the mean squared gap between their centres.
+    """
+    points = centres(clouds, bumps, seed)
+    with np.errstate(divide="ignore"):
+        first = np.pi / np.sqrt(12) / np.std(np.concatenate(clouds), axis=0)
+    return {
+        "monomials": factors,
+        "centers": points,
+        "sigma": gap(points) * np.resize(widths, bumps),
+        "waves": np.kron(np.arange(1, waves + 1)[:, None], np.diag(first)),
+    }
+
+
+def numbers(monomials: int, d: int, room: int, settings: Mapping) -> tuple[int, int]:
+    """How many bumps there are among so many test functions, and waves for each coordinate."""
+    bumps = max(2, min(settings["centers"], room - monomials))
+    return bumps, max(0, min(settings["waves"], (room - monomials - bumps) // (2 * d)))
 
 
 def candidates(

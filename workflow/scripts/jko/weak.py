@@ -82,11 +82,9 @@ from jko import heat, pulls
 from jko.slopes import Slopes, at, combined, count, inner_products, mixed, weighted
 
 # Share of a test function's variance that is added to it, so that bumps which overlap stay apart in float64.
-_NUGGET = 1e-6
+NUGGET = 1e-6
 # Most numbers of a block of slopes, to bound their memory.
 _BLOCK = 2**21
-# How far below zero s may go, as a share of the narrowest bump's sigma: it stays above -sigma / 4.
-_SHARPEST = 1 / 16
 
 
 class Population(NamedTuple):
@@ -112,16 +110,19 @@ class Noise(NamedTuple):
     """Covariance S of the residuals, as scale_i scale_j (L L^T)_ij.
 
     Attributes:
-        scale: (N,). factor: (N, N) L. inverse: (N, N) S^{-1}. gone: how many residuals say nothing.
+        scale: (N,). factor: (N, N) L. inverse: (N, N) S^{-1}. gone: how many residuals say nothing. nugget: as of :func:`noise`.
     """
 
     scale: np.ndarray
     factor: np.ndarray
     inverse: np.ndarray
     gone: int = 0
+    nugget: float = NUGGET
 
 
-def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> Noise:
+def noise(
+    population: Population, tests: Mapping, coefficients: np.ndarray, nugget: float = NUGGET
+) -> Noise:
     """Covariance of the residuals of all intervals, from the spread of the test functions in the snapshots.
 
     The inverse of a covariance of m functions estimated from n samples is too large by (n - 1) / (n - m - 2)
@@ -129,12 +130,13 @@ def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> N
 
     Args:
         tests: basis of phi. coefficients: of the energy whose T and s move the particles.
+        nugget: the share of each variance that is added to it.
 
     Raises:
         ValueError: a snapshot has too few particles for so many test functions.
         LinAlgError: a test function is the same for all particles, or overflows.
     """
-    m = len(tests["monomials"]) + len(tests["centers"])
+    m = heat.count(tests)
     smallest = min(map(len, population.clouds))
     if smallest < m + 3:
         raise ValueError(
@@ -151,11 +153,11 @@ def noise(population: Population, tests: Mapping, coefficients: np.ndarray) -> N
         if k + 1 < intervals:
             shared = _covariance(end[k], start[k + 1])
             covariance[k, :, k + 1], covariance[k + 1, :, k] = -shared, -shared.T
-    return factored(covariance.reshape(intervals * m, intervals * m))
+    return factored(covariance.reshape(intervals * m, intervals * m), nugget)
 
 
-def factored(covariance: np.ndarray) -> Noise:
-    """The noise with a covariance (N, N) of the residuals.
+def factored(covariance: np.ndarray, nugget: float = NUGGET) -> Noise:
+    """The noise with a covariance (N, N) of the residuals, and so large a share of each variance besides.
 
     Raises:
         LinAlgError: a variance is not finite, or not above zero.
@@ -166,10 +168,10 @@ def factored(covariance: np.ndarray) -> Noise:
             "a test function has no finite variance over the particles, or none at all"
         )
     covariance = covariance / scale[:, None] / scale[None, :]
-    covariance[np.diag_indices(len(scale))] += _NUGGET
+    covariance[np.diag_indices(len(scale))] += nugget
     factor = cholesky(covariance, lower=True)
     inverse = cho_solve((factor, True), np.eye(len(scale))) / scale[:, None] / scale[None, :]
-    return Noise(scale, factor, inverse)
+    return Noise(scale, factor, inverse, nugget=nugget)
 
 
 def covariance_of(white: Noise) -> np.ndarray:
@@ -180,7 +182,8 @@ def covariance_of(white: Noise) -> np.ndarray:
 
 def expected_square(white: Noise) -> float:
     """Mean of r^T S^{-1} r at the true energy: N that say something, less what the nugget makes of the directions that it fills."""
-    return len(white.scale) - white.gone - _NUGGET * float(np.diag(white.inverse) @ white.scale**2)
+    filled = white.nugget * float(np.diag(white.inverse) @ white.scale**2)
+    return len(white.scale) - white.gone - filled
 
 
 def _centred(found):
@@ -230,8 +233,8 @@ def moved(population: Population, leg: Leg, coefficients: np.ndarray) -> np.ndar
 
 
 def bounded_beta(population: Population, tests: Mapping, coefficients: np.ndarray) -> float:
-    """beta among the coefficients, 0 without an entropy; raised to where the narrowest bump can still be sharpened."""
-    lowest = -_SHARPEST * np.min(tests["sigma"]) / np.max(population.tau)
+    """beta among the coefficients, 0 without an entropy; raised to where the narrowest bump and wave can still be sharpened."""
+    lowest = heat.lowest(tests) / np.max(population.tau)
     return max(float(coefficients[-1]), lowest) if population.entropy else 0.0
 
 
@@ -363,7 +366,7 @@ def normal_equations(
 
 def _mean_slopes(population, tests, leg, there):
     """What the residual loses with each coefficient, for a leg of sign 1: (m, p), or (m, p + 1) with beta."""
-    n, m = len(there), len(tests["monomials"]) + len(tests["centers"])
+    n, m = len(there), heat.count(tests)
     total = np.zeros((m, count(population.fields[0])))
     if leg.step != 0:
         field = population.fields[leg.snapshot]
@@ -381,14 +384,14 @@ def _mean_slopes(population, tests, leg, there):
 def _laplacians(tests, leg, there):
     """d phi_s / d beta at the particles of a leg: (n, m)."""
     if leg.by_beta == 0:
-        return np.zeros((len(there), len(tests["monomials"]) + len(tests["centers"])))
+        return np.zeros((len(there), heat.count(tests)))
     return leg.by_beta * heat.laplacians(tests, there, leg.s)
 
 
 def slopes(tests, cloud, s):
     """Rows of a cloud, some at a time, with the slopes of the test functions there."""
     d = cloud.shape[1]
-    numbers = np.sum(tests["monomials"] < d) + d * len(tests["centers"])
+    numbers = np.sum(tests["monomials"] < d) + d * heat.count(tests)
     for rows in np.array_split(np.arange(len(cloud)), -(-len(cloud) * numbers // _BLOCK)):
         rows = slice(rows[0], rows[-1] + 1)
         yield rows, heat.slopes(tests, cloud[rows], s)

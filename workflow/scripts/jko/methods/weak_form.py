@@ -12,8 +12,11 @@ again with a radial W, and without one: beside a V, a W that the data do not ask
 and the evidence of the smaller energy is then the larger one.
 
 Test functions are the monomials, and bumps around the centres of clusters of the train particles, narrow and wide ones in
-turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. Together they are at most a share
-of the smallest snapshot, as their covariance comes from it. In many dimensions bumps say little, and powers of single
+turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. ``waves`` along single
+coordinates see far finer edges, and tell beta where particles move little: one of k loses the share tau beta |k|^2 of its mean
+in a step. Beside a W they are not for: the evidence then finds none where there is one. Together they are at most a share
+of the smallest snapshot, as their covariance comes from it; where waves leave chi^2 above its mean it is shrunk
+(:mod:`jko.shrinkage`), if that mends it. In many dimensions bumps say little, and powers of single
 coordinates go on to the whole degree where products of coordinates no longer fit: a sum over coordinates is
 found in 50 dimensions. Products of two coordinates join where the residuals ask for them, by a test of each
 (:mod:`jko.products`), until none does or there is no more room: a V of neighbours has of order d of them. V has more bumps than the test functions, since what V cannot carry would count as known. The posterior
@@ -44,10 +47,10 @@ import jax
 import numpy as np
 import pandas as pd
 
-from jko import model_error, outliers, products, pulls, slopes, trials, weak
+from jko import model_error, outliers, products, pulls, shrinkage, slopes, trials, weak
 from jko.evidence import Posterior
-from jko.features import degrees, gap, monomials
-from jko.gauss_newton import Climb, climb, free, misfit
+from jko.features import degrees, monomials
+from jko.gauss_newton import Climb, climb, fits, free, misfit
 from jko.methods import Fit, Problem
 from jko.weak_energy import SUMMARY, energy, filled, parameters, uncertainty, units_of
 
@@ -82,7 +85,8 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     factors = np.pad(
         factors, [(0, 0), (0, degree - factors.shape[1])], constant_values=snapshots.dimension
     )
-    residuals = len(snapshots.tau) * (len(factors) + bumps(factors, room, settings))
+    bumps, _ = trials.numbers(len(factors), snapshots.dimension, room, settings)
+    residuals = len(snapshots.tau) * (len(factors) + bumps)
     most = int(_MOST * residuals / (1 + settings["time_degree"]))
     count = max(2, min(settings["trial_centers"], most - len(factors)))
     found, status, history = [], [], []
@@ -106,18 +110,13 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
     return Fit(stacked, status, pd.DataFrame(history))
 
 
-def bumps(factors: np.ndarray, room: int, settings: Mapping) -> int:
-    """How many bumps there are among the test functions, beside the monomials."""
-    return max(2, min(settings["centers"], room - len(factors)))
-
-
 class Stage(NamedTuple):
     """The test functions, and what an energy of monomials alone makes of them.
 
     Attributes:
         tests: basis of phi. plain: the monomials alone, group: of their coefficients, others: the candidates with bumps.
         change: what makes the monomials orthonormal. population: with their fields. white: noise of the residuals.
-        start: where the steps ended.
+        nugget: of the noise. start: where the steps ended.
     """
 
     tests: Mapping
@@ -126,6 +125,7 @@ class Stage(NamedTuple):
     others: list[trials.Candidate]
     change: np.ndarray
     population: weak.Population
+    nugget: float = weak.NUGGET
     white: weak.Noise | None = None
     start: Climb | None = None
 
@@ -160,9 +160,8 @@ def solve(
     def begin(factors):
         # The monomials alone, with particles at rest in the covariance of the residuals, say what moves them in that of
         # every candidate. As a start they need not have settled.
-        points = trials.centres(clouds, bumps(factors, room, settings), seed)
-        sigma = gap(points) * np.resize(settings["test_widths"], len(points))
-        tests = {"monomials": factors, "centers": points, "sigma": sigma}
+        counts = trials.numbers(len(factors), snapshots.dimension, room, settings)
+        tests = trials.tests(clouds, factors, *counts, settings["test_widths"], seed)
         plain, *others = trials.candidates(
             factors,
             centers,
@@ -212,7 +211,7 @@ def started(stage: Stage, settings: Mapping, gone: int | None = None) -> Stage:
     """The stage with the noise of the residuals, of which those of a snapshot may be gone, and the steps of the monomials."""
     mean = np.zeros(len(stage.group))
     for _ in range(2):
-        white = weak.noise(stage.population, stage.tests, mean)
+        white = weak.noise(stage.population, stage.tests, mean, stage.nugget)
         if gone is not None:
             white = outliers.without(white, len(stage.population.tau), gone)
         at = stage.population, stage.tests, white, stage.group, mean
@@ -228,6 +227,13 @@ def decide(problem_of, stage: Stage, times, settings, report):
         LinAlgError: no candidate settles.
     """
     best = choose(problem_of, stage, stage.white, settings, report)
+    if len(stage.tests["waves"]) and not (best and fits(best[0], stage.white)):
+        nugget = shrinkage.nugget(stage.tests, stage.population.clouds)
+        shrunk = started(stage._replace(nugget=nugget), settings)
+        other = choose(problem_of, shrunk, shrunk.white, settings, report)
+        if other and fits(other[0], shrunk.white):
+            report(f"with {nugget:.2g} of each variance of the means added")
+            stage, best = shrunk, other
     odd = outlier(problem_of, stage, best, settings) if settings["leave_out"] else None
     if odd is not None:
         report(
@@ -344,11 +350,8 @@ def choose(problem_of, stage, white, settings, report) -> tuple[Climb, trials.Ca
 def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, list[dict]]:
     """Parameters that are no numbers, for a seed without a posterior."""
     d, units = snapshots.dimension, units_of(snapshots, s)
-    basis = {
-        "monomials": factors,
-        "centers": np.full((count, d), np.nan),
-        "sigma": np.float64(np.nan),
-    }
+    centers = np.full((count, d), np.nan)
+    basis = {"monomials": factors, "centers": centers, "sigma": np.float64(np.nan)}
     kernel = kernel_of(d, settings)
     group = groups_of(basis, kernel, settings)
     mean = np.full(len(group), np.nan)

@@ -41,7 +41,7 @@ from scipy.linalg import solve_triangular
 from jko import batches, heat, neural, trials, weak
 from jko.batches import Clouds
 from jko.energies import Energy
-from jko.features import features, gap, monomials, smoothed_features
+from jko.features import features, monomials, smoothed_features
 from jko.methods import Fit, Problem
 from jko.slopes import of_all
 from jko.training import adam, first_state, gradient_update, run, start_and_batch_keys
@@ -135,15 +135,14 @@ def known_of(
     factors = monomials(d, settings["degree"], min(settings["max_polynomials"], room - 2))
     count = max(2, min(settings["centers"], room - len(factors)))
     tests = {"monomials": factors, "centers": np.zeros((count, d)), "sigma": np.ones(count)}
+    tests["waves"] = np.zeros((0, d))
     level, cause = np.zeros(len(factors) + count), ""
     try:
         if not all(np.isfinite(cloud).all() for cloud in clouds):
             raise np.linalg.LinAlgError("train particles are not finite numbers")
-        points = trials.centres(clouds, count, int(snapshots.seed[s]))
-        tests |= {
-            "centers": points,
-            "sigma": gap(points) * np.resize(settings["test_widths"], count),
-        }
+        tests = trials.tests(
+            clouds, factors, count, 0, settings["test_widths"], int(snapshots.seed[s])
+        )
         still = [of_all(np.zeros((*cloud.shape, 1))) for cloud in clouds]
         white = weak.noise(weak.Population(clouds, snapshots.tau, still, False), tests, np.zeros(1))
         whiten = solve_triangular(white.factor, np.diag(1 / white.scale), lower=True)
