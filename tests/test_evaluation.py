@@ -22,23 +22,21 @@ from jko.uncertainty import Uncertainty
 
 DATA = observed(sizes=(30, 24, 36), seeds=(3, 8))
 TAU = 0.01
-SIMULATED = simulate_snapshots(
-    {
-        "potential": "oakley_ohagan",
-        "interaction": None,
-        "beta": 0.0,
-        "dimension": 2,
-        "n_train": 150,
-        "n_test": 150,
-        "steps": 2,
-        "tau": TAU,
-        "substeps": 1,
-        "pairing": "unpaired",
-        "initial": {"law": "uniform", "low": -4.0, "high": 4.0},
-        "seeds": [0],
-    },
-    lambda line: None,
-)
+SIMULATION = {
+    "potential": "oakley_ohagan",
+    "interaction": None,
+    "beta": 0.0,
+    "dimension": 2,
+    "n_train": 150,
+    "n_test": 150,
+    "steps": 2,
+    "tau": TAU,
+    "substeps": 1,
+    "pairing": "unpaired",
+    "initial": {"law": "uniform", "low": -4.0, "high": 4.0},
+    "seeds": [0],
+}
+SIMULATED = simulate_snapshots(SIMULATION, lambda line: None)
 
 
 def frame(numbers) -> pd.DataFrame:
@@ -119,6 +117,18 @@ def test_a_prediction_that_ran_away_is_a_reason_and_no_number(value, reason):
     assert late["value"].isna().all() and late["reason"].str.startswith(reason).all()
     early = table[table["time"] == 0.5]
     assert np.isfinite(early["value"]).all() and (early["reason"] == "").all()
+
+
+def test_a_simulation_that_ran_away_has_a_reason_and_no_numbers():
+    data = simulate_snapshots(SIMULATION | {"seeds": [0, 1]}, lambda line: None)
+    x = data.x.copy()
+    x[data.rows(0, "train", 2)[0]] *= 1e6
+    table = frame(evaluation.evaluate_references(dataclasses.replace(data, x=x)))
+    table = table[table["metric"].isin(evaluation.CLOUD_METRICS)]
+    first = table["seed"] == 0
+    reason = "the data run away, beyond 100 times the median extent of a snapshot"
+    assert table[first]["value"].isna().all() and (table[first]["reason"] == reason).all()
+    assert np.isfinite(table[~first]["value"]).all() and first.sum() == (~first).sum()
 
 
 def test_an_implicit_step_that_was_not_found_is_named_as_such():
