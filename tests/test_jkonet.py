@@ -63,8 +63,9 @@ def shrinking(units: float = 1.0):
     [
         {"map": "proximal"},
         {"map": "mlp", "warm_start": True, "gradient": "implicit"},
+        {"map": "mlp", "warm_start": True, "gradient": "implicit", "teacher_forcing": True},
     ],
-    ids=["proximal", "mlp"],
+    ids=["proximal", "mlp", "mlp, forced"],
 )
 def test_a_quadratic_potential_is_found(changes):
     data, center = shrinking()

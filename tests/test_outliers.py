@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jko import outliers, weak
+from jko import model_error, outliers, weak
 from jko.evidence import Posterior
 from jko.gauss_newton import Climb
 
@@ -25,6 +25,25 @@ def test_intervals_that_are_gone_say_nothing_and_the_others_all_that_they_said()
         spoiled[3:9] *= far
         assert spoiled @ rest.inverse @ spoiled == pytest.approx(expected, rel=1e-4)
     assert rest.gone == 6 and weak.expected_square(rest) == pytest.approx(6, rel=1e-4)
+
+
+@pytest.mark.parametrize("nugget", [1e-6, 0.05])
+def test_what_was_filled_in_is_no_part_of_chi_squared(nugget):
+    """Of residuals most of which say the same, with and without a snapshot, and with more noise beside."""
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(12, 4))
+    covariance, kept = root @ root.T, np.r_[0:3, 9:12]
+    white = weak.factored(covariance, nugget)
+    assert weak.expected_square(white) == pytest.approx(np.trace(white.inverse @ covariance))
+    rest = outliers.without(white, 4, 2)
+    inner = np.ix_(kept, kept)
+    assert weak.expected_square(rest) == pytest.approx(
+        np.trace(rest.inverse[inner] @ covariance[inner]), rel=1e-3
+    )
+    more = model_error.added(white, np.eye(12))
+    assert weak.expected_square(more) == pytest.approx(
+        np.trace(more.inverse @ (covariance + np.eye(12)))
+    )
 
 
 def noise_of(seed):

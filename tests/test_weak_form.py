@@ -143,6 +143,18 @@ def test_beta_is_found_where_edges_blur(changes):
     assert (fit.params["beta_deviation"] < 0.02).all()
 
 
+def test_waves_tell_beta_where_particles_move_little():
+    """Of a cloud that moves by less than the distances of its particles the edges alone tell beta."""
+    data = simulated("flowers", beta=0.2, n_train=2000, steps=5)
+    found = {}
+    for waves in (0, 16):
+        changes = {"terms": ["potential", "entropy"], "waves": waves}
+        found[waves] = weak_form.fit(Problem(data), SETTINGS | changes, silent).params
+    deviations = [found[waves]["beta_deviation"].max() for waves in (0, 16)]
+    assert 3 * deviations[1] < deviations[0] and deviations[1] < 0.05
+    assert np.abs(found[16]["beta"] - 0.2).max() < 0.1
+
+
 FULL = SETTINGS | {"terms": ["potential", "interaction", "entropy"]}
 
 

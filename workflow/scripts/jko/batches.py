@@ -76,3 +76,9 @@ def side_by_side(clouds: Sequence[np.ndarray], rows: int, rng: np.random.Generat
     ]
     z = np.stack([cloud[place] for cloud, place in zip(clouds, places, strict=True)], axis=1)
     return Clouds(z, 1 / np.stack(copies, axis=1))
+
+
+def single(leaf) -> np.ndarray:
+    """The leaf as an array, in single precision where it is in double."""
+    leaf = np.asarray(leaf)
+    return leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf

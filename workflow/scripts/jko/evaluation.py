@@ -208,7 +208,7 @@ def _cloud_numbers(
 
 
 def ran_away(snapshots: Snapshots, s: int) -> str:
-    """Why the particles of a seed are no data to predict, or "": one snapshot of them is far outside all others."""
+    """Why the particles of a seed are no data to predict, or "": those of few snapshots are far outside those of the others."""
     parts = [snapshots.clouds(s, split) for split in ("train", "test")]
     extents = [max(np.max(np.abs(cloud)) for cloud in pair) for pair in zip(*parts, strict=True)]
     if max(extents) > _FAR * np.median(extents):

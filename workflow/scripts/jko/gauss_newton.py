@@ -91,5 +91,6 @@ def free(reached: Climb, white: weak.Noise) -> float:
 
 
 def fits(reached: Climb, white: weak.Noise) -> bool:
-    """Whether chi^2 is at most two of its standard deviations above its mean."""
-    return misfit(reached, white) < 1 + 2 * np.sqrt(2 / free(reached, white))
+    """Whether chi^2 is at most two standard deviations of one with as many degrees of freedom above its mean."""
+    left = free(reached, white)
+    return left > 0 and misfit(reached, white) < 1 + 2 * np.sqrt(2 / left)

@@ -30,7 +30,7 @@ _quiet = np.errstate(over="ignore", invalid="ignore")
 def lowest(basis: Mapping) -> float:
     """How far below zero s may go: the narrowest bump keeps three quarters of its sigma, and no wave is raised by more than e."""
     squares = np.sum(basis.get("waves", np.zeros((0, 1))) ** 2, axis=1)
-    return -1 / max(16 / np.min(basis["sigma"]), *squares, 0)
+    return -1 / np.max(np.append(squares, 16 / np.min(basis["sigma"])))
 
 
 @_quiet
@@ -44,7 +44,7 @@ def values(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
 
 
 def count(basis: Mapping) -> int:
-    """m."""
+    """How many functions there are, m."""
     return len(basis["monomials"]) + len(basis["centers"]) + 2 * len(basis.get("waves", ()))
 
 

@@ -66,9 +66,8 @@ def size(white: weak.Noise, missed: np.ndarray, residual: np.ndarray, free: floa
 
 def added(white: weak.Noise, missed: np.ndarray) -> weak.Noise:
     """The noise S + missed."""
-    return weak.factored(weak.covariance_of(white) + missed)._replace(
-        gone=white.gone, nugget=white.nugget
-    )
+    found = weak.factored(weak.covariance_of(white) + missed)
+    return found._replace(gone=white.gone, filled=found.filled + white.filled)
 
 
 def square(white: weak.Noise, residual: np.ndarray) -> float:

@@ -51,7 +51,10 @@ def without(white: weak.Noise, intervals: int, snapshot: int) -> weak.Noise:
     unbounded = _UNBOUNDED * np.diag(covariance)[rows]
     covariance[rows], covariance[:, rows] = 0.0, 0.0
     covariance[rows, rows] = unbounded
-    return weak.factored(covariance)._replace(gone=len(rows), nugget=white.nugget)
+    rest = weak.factored(covariance)
+    filled = rest.filled + white.filled
+    filled[rows] = 0.0
+    return rest._replace(gone=len(rows), filled=filled)
 
 
 def find(

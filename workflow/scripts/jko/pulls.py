@@ -18,10 +18,18 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from jko.features import degrees, monomials
 from jko.slopes import Slopes, at, gradients
 
 # Most numbers of a block of pairs.
 _BLOCK = 2**21
+
+
+def kernel_of(d: int, settings: Mapping) -> dict[str, np.ndarray]:
+    """What W is made of: sigma of every Gaussian, and the quadratic forms; where not all fit, the squares of coordinates."""
+    rows = monomials(d, 2, max(settings["max_polynomials"], 2 * d))
+    ranges = np.geomspace(*settings["ranges"], settings["kernels"])
+    return {"ranges": ranges, "forms": rows[degrees(rows, d) == 2]}
 
 
 def count(kernel: Mapping) -> int:

@@ -6,7 +6,9 @@ the true one, in the mean square of its entries, as (1 - lambda) R + lambda I wi
 
     lambda = sum_ij Var(R_ij) / sum_{i != j} R_ij^2
 
-(Ledoit and Wolf 2004), of order 1 / n for n particles.
+(Ledoit and Wolf 2004), of order 1 / n for n particles. lambda / (1 - lambda) is then the share of each variance of a residual
+that :func:`jko.weak.noise` adds, as if each interval measured its means with an error of its own; the covariance of
+neighbouring intervals stays.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 
 from jko import heat
 
-# Largest lambda: of far more test functions than particles tell apart no more is left of R than of I.
+# Largest lambda, so that no variance is more than doubled.
 _MOST = 0.5
 
 
@@ -27,7 +29,14 @@ def nugget(tests: Mapping, clouds: Sequence[np.ndarray]) -> float:
 
     Args:
         tests: basis of phi. clouds: K of (n_k, d).
+
+    Raises:
+        LinAlgError: a test function is the same for all particles of a snapshot.
     """
     values = [heat.values(tests, cloud) for cloud in clouds]
+    if not all((value.std(axis=0) > 0).all() for value in values):
+        raise np.linalg.LinAlgError(
+            "a test function has no variance over the particles of a snapshot"
+        )
     shares = [min(_MOST, ledoit_wolf_shrinkage(value / value.std(axis=0))) for value in values]
     return float(np.mean([share / (1 - share) for share in shares]))

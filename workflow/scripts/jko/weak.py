@@ -110,14 +110,15 @@ class Noise(NamedTuple):
     """Covariance S of the residuals, as scale_i scale_j (L L^T)_ij.
 
     Attributes:
-        scale: (N,). factor: (N, N) L. inverse: (N, N) S^{-1}. gone: how many residuals say nothing. nugget: as of :func:`noise`.
+        scale: (N,). factor: (N, N) L. inverse: (N, N) S^{-1}. gone: how many residuals say nothing.
+        filled: (N,) what of the variances no residual has.
     """
 
     scale: np.ndarray
     factor: np.ndarray
     inverse: np.ndarray
     gone: int = 0
-    nugget: float = NUGGET
+    filled: np.ndarray | float = 0.0
 
 
 def noise(
@@ -171,7 +172,7 @@ def factored(covariance: np.ndarray, nugget: float = NUGGET) -> Noise:
     covariance[np.diag_indices(len(scale))] += nugget
     factor = cholesky(covariance, lower=True)
     inverse = cho_solve((factor, True), np.eye(len(scale))) / scale[:, None] / scale[None, :]
-    return Noise(scale, factor, inverse, nugget=nugget)
+    return Noise(scale, factor, inverse, filled=nugget * scale**2)
 
 
 def covariance_of(white: Noise) -> np.ndarray:
@@ -182,8 +183,7 @@ def covariance_of(white: Noise) -> np.ndarray:
 
 def expected_square(white: Noise) -> float:
     """Mean of r^T S^{-1} r at the true energy: N that say something, less what the nugget makes of the directions that it fills."""
-    filled = white.nugget * float(np.diag(white.inverse) @ white.scale**2)
-    return len(white.scale) - white.gone - filled
+    return len(white.scale) - white.gone - float(np.sum(white.filled * np.diag(white.inverse)))
 
 
 def _centred(found):
@@ -391,7 +391,8 @@ def _laplacians(tests, leg, there):
 def slopes(tests, cloud, s):
     """Rows of a cloud, some at a time, with the slopes of the test functions there."""
     d = cloud.shape[1]
-    numbers = np.sum(tests["monomials"] < d) + d * heat.count(tests)
+    waves = np.count_nonzero(tests.get("waves", ()))
+    numbers = np.sum(tests["monomials"] < d) + d * len(tests["centers"]) + 2 * waves
     for rows in np.array_split(np.arange(len(cloud)), -(-len(cloud) * numbers // _BLOCK)):
         rows = slice(rows[0], rows[-1] + 1)
         yield rows, heat.slopes(tests, cloud[rows], s)

@@ -14,8 +14,8 @@ and the evidence of the smaller energy is then the larger one.
 Test functions are the monomials, and bumps around the centres of clusters of the train particles, narrow and wide ones in
 turn: narrow ones see the edges that an entropy blurs, wide ones have the least noise. ``waves`` along single
 coordinates see far finer edges, and tell beta where particles move little: one of k loses the share tau beta |k|^2 of its mean
-in a step. Beside a W they are not for: the evidence then finds none where there is one. Together they are at most a share
-of the smallest snapshot, as their covariance comes from it; where waves leave chi^2 above its mean it is shrunk
+in a short step. They are not for a V beside a W, of which the evidence then finds none where there is one. All test functions together are at most a share
+of the smallest snapshot, as their covariance comes from it; where chi^2 with waves is two deviations above its mean, it is shrunk
 (:mod:`jko.shrinkage`), if that mends it. In many dimensions bumps say little, and powers of single
 coordinates go on to the whole degree where products of coordinates no longer fit: a sum over coordinates is
 found in 50 dimensions. Products of two coordinates join where the residuals ask for them, by a test of each
@@ -24,7 +24,7 @@ covariance of theta stands beside its mean.
 
 An interval may be one Euler step (``scheme: explicit``) or a flow (``scheme: flow``): the log evidence tells which one the data
 are. It is that of residuals in units of their noise, so that it does not depend on the units of either kind, and it compares fits
-with the same test functions. Where the misfit of both is near 1, the larger one is right if they differ by 10 or more, and neither leaves another snapshot out; of a
+with the same test functions and noise that is shrunk in both or in none. Where the misfit of both is near 1, the larger one is right if they differ by 10 or more, and neither leaves another snapshot out; of a
 population that hardly moves they differ by 1, and where neither carries the data the larger one may be that of the wrong kind.
 
 chi^2 of the residuals over what it is in the mean if V, W and beta can be the true ones, N less the coefficients that the
@@ -48,8 +48,9 @@ import numpy as np
 import pandas as pd
 
 from jko import model_error, outliers, products, pulls, shrinkage, slopes, trials, weak
+from jko.batches import single
 from jko.evidence import Posterior
-from jko.features import degrees, monomials
+from jko.features import monomials
 from jko.gauss_newton import Climb, climb, fits, free, misfit
 from jko.methods import Fit, Problem
 from jko.weak_energy import SUMMARY, energy, filled, parameters, uncertainty, units_of
@@ -106,7 +107,7 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
         ]
     rows = max(len(params["basis"]["monomials"]) for params in found)
     found = [filled(params, rows, snapshots.dimension) for params in found]
-    stacked = jax.tree.map(lambda *leaves: _stack(leaves), *found)
+    stacked = jax.tree.map(lambda *leaves: single(np.stack(leaves)), *found)
     return Fit(stacked, status, pd.DataFrame(history))
 
 
@@ -146,7 +147,7 @@ def solve(
     seed = int(snapshots.seed[s])
     if not all(np.isfinite(cloud).all() for cloud in clouds):
         raise np.linalg.LinAlgError("train particles are not finite numbers")
-    kernel, of_w = kernel_of(snapshots.dimension, settings), None
+    kernel, of_w = pulls.kernel_of(snapshots.dimension, settings), None
     if "interaction" in settings["terms"]:
         of_w = [pulls.mean_gradients(kernel, cloud) for cloud in moving(clouds, settings)]
     centers = trials.centres(clouds, count, seed)
@@ -228,12 +229,7 @@ def decide(problem_of, stage: Stage, times, settings, report):
     """
     best = choose(problem_of, stage, stage.white, settings, report)
     if len(stage.tests["waves"]) and not (best and fits(best[0], stage.white)):
-        nugget = shrinkage.nugget(stage.tests, stage.population.clouds)
-        shrunk = started(stage._replace(nugget=nugget), settings)
-        other = choose(problem_of, shrunk, shrunk.white, settings, report)
-        if other and fits(other[0], shrunk.white):
-            report(f"with {nugget:.2g} of each variance of the means added")
-            stage, best = shrunk, other
+        stage, best = beside_errors_of_means(problem_of, stage, best, settings, report)
     odd = outlier(problem_of, stage, best, settings) if settings["leave_out"] else None
     if odd is not None:
         report(
@@ -251,6 +247,21 @@ def decide(problem_of, stage: Stage, times, settings, report):
             f"no candidate had settled after {settings['iterations']} iterations"
         )
     return stage, white, best
+
+
+def beside_errors_of_means(problem_of, stage, best, settings, report):
+    """The stage with a larger noise (:mod:`jko.shrinkage`) and what is best under it, if the residuals then fit; else as it was."""
+    try:
+        nugget = shrinkage.nugget(stage.tests, stage.population.clouds)
+        shrunk = started(stage._replace(nugget=nugget), settings)
+    except np.linalg.LinAlgError as error:
+        report(f"the noise is not shrunk: {error}")
+        return stage, best
+    other = choose(problem_of, shrunk, shrunk.white, settings, report)
+    if not (other and fits(other[0], shrunk.white)):
+        return stage, best
+    report(f"with {nugget:.2g} of each variance of the means added")
+    return shrunk, other
 
 
 def outlier(problem_of, stage: Stage, best, settings) -> outliers.Outlier | None:
@@ -352,7 +363,7 @@ def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, li
     d, units = snapshots.dimension, units_of(snapshots, s)
     centers = np.full((count, d), np.nan)
     basis = {"monomials": factors, "centers": centers, "sigma": np.float64(np.nan)}
-    kernel = kernel_of(d, settings)
+    kernel = pulls.kernel_of(d, settings)
     group = groups_of(basis, kernel, settings)
     mean = np.full(len(group), np.nan)
     found = Posterior(mean, np.outer(mean, mean), mean, np.nan, mean)
@@ -361,13 +372,6 @@ def unsolved(snapshots, s, factors, count, settings, why) -> tuple[dict, str, li
     change = np.eye(len(factors))
     params = parameters(found, counts, basis, change, kernel, group, units, settings)
     return params, f"not solved: {why}", steps
-
-
-def kernel_of(d: int, settings: Mapping) -> dict[str, np.ndarray]:
-    """What W is made of: sigma of every Gaussian, and the quadratic forms; where not all fit, the squares of coordinates."""
-    rows = monomials(d, 2, max(settings["max_polynomials"], 2 * d))
-    ranges = np.geomspace(*settings["ranges"], settings["kernels"])
-    return {"ranges": ranges, "forms": rows[degrees(rows, d) == 2]}
 
 
 def groups_of(basis: Mapping, kernel: Mapping, settings: Mapping) -> np.ndarray:
@@ -393,8 +397,3 @@ def population_of(clouds, of_w, times, basis, change, settings) -> weak.Populati
 def moving(clouds: list[np.ndarray], settings: Mapping) -> list[np.ndarray]:
     """The snapshots whose particles take a step: all but the last one where the steps are those of Euler."""
     return clouds[:-1] if _FORWARD[settings["scheme"]] == 1 else clouds
-
-
-def _stack(leaves: tuple) -> np.ndarray:
-    stacked = np.stack(leaves)
-    return stacked.astype(np.float32) if stacked.dtype == np.float64 else stacked

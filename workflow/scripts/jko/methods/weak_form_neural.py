@@ -155,12 +155,7 @@ def known_of(
     h = snapshots.tau * units["scale"] / units["width"] ** 2
     time = (snapshots.time[:-1] - units["time_center"]) / units["time_width"]
     data = Clouds(np.stack(filled, axis=1), np.stack(weight, axis=1).astype(float))
-    return jax.tree.map(_single, (data, Means(tests, level, whiten, h, time), units)), cause
-
-
-def _single(leaf) -> np.ndarray:
-    leaf = np.asarray(leaf)
-    return leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf
+    return jax.tree.map(batches.single, (data, Means(tests, level, whiten, h, time), units)), cause
 
 
 def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
