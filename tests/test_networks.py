@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jko.networks import ICNN, MLP, apply_icnn
 
@@ -50,6 +51,16 @@ def test_the_convex_network_is_its_formula():
     for found in (net.apply(params, jnp.asarray(x)), apply_icnn(params, jnp.asarray(x))):
         assert found.shape == ()
         np.testing.assert_allclose(found, z.item(), rtol=1e-5)
+
+
+def test_the_convex_network_begins_with_normal_weights():
+    layers = ICNN((64, 64)).init(jax.random.key(3), jnp.zeros(8))["params"]
+    for weights in (layers["Dense_1"]["kernel"], layers["positive_1"]):
+        values = np.ravel(weights)
+        # Of a normal law 0.68 are within a deviation and 0.05 beyond two; of a uniform one 0.58 and none.
+        assert values.std() == pytest.approx(0.1, rel=0.1)
+        assert np.mean(np.abs(values) < 0.1) == pytest.approx(0.68, abs=0.04)
+        assert 0.03 < np.mean(np.abs(values) > 0.2) < 0.07
 
 
 def test_the_convex_network_lies_below_its_chords():

@@ -66,7 +66,8 @@ class ICNN(nn.Module):
 
     z_0 = softplus(A_0 x + b_0), z_{i+1} = softplus(A_{i+1} x + b_{i+1} + P_i z_i), and the last z, a number, is the value.
     The P_i are positive by construction, softplus of normal numbers over the number of inputs;
-    softplus is convex and rising, so that every z is convex in x.
+    softplus is convex and rising, so that every z is convex in x. All weights are normal at first. The network of this name in
+    ott-jax adds quadratic forms of x in every layer, which the papers' has not.
     """
 
     hidden: Sequence[int] = (64, 64)
