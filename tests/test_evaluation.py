@@ -129,6 +129,9 @@ def test_a_simulation_that_ran_away_has_a_reason_and_no_numbers():
     reason = "the data run away, beyond 100 times the median extent of a snapshot"
     assert table[first]["value"].isna().all() and (table[first]["reason"] == reason).all()
     assert np.isfinite(table[~first]["value"]).all() and first.sum() == (~first).sum()
+    # The others are still measured by their own extent.
+    moved = [np.full_like(cloud, 1e3) for cloud in data.clouds(1, "test")[:-1]]
+    assert "diverged" in evaluation.lost(moved[0], "explicit", dataclasses.replace(data, x=x), 1)
 
 
 def test_an_implicit_step_that_was_not_found_is_named_as_such():

@@ -184,7 +184,7 @@ def _cloud_numbers(
     def measure(cloud: np.ndarray | None, scheme: str, k: int, metric: str) -> tuple[float, str]:
         if cloud is None:
             return float("nan"), reason
-        why = astray or lost(cloud, scheme, snapshots)
+        why = astray or lost(cloud, scheme, snapshots, s)
         if why:
             return float("nan"), why
         value = CLOUD_METRICS[metric](cloud, snapshots.cloud(s, "test", k + 1))
@@ -216,13 +216,14 @@ def ran_away(snapshots: Snapshots, s: int) -> str:
     return ""
 
 
-def lost(predicted: np.ndarray, scheme: str, snapshots: Snapshots) -> str:
-    """Why there is no prediction, or "": no implicit step, a number that is not finite, or one far outside all that was observed."""
+def lost(predicted: np.ndarray, scheme: str, snapshots: Snapshots, s: int) -> str:
+    """Why there is no prediction, or "": no implicit step, a number that is not finite, or one far outside all that was observed of the seed."""
     if scheme == "implicit" and np.isnan(predicted).all():
         return "no implicit step was found"
     if not np.isfinite(predicted).all():
         return "the prediction is not finite"
-    if np.max(np.abs(predicted)) > _FAR * np.max(np.abs(snapshots.x)):
+    observed = snapshots.x[snapshots.train[s] | snapshots.test[s]]
+    if np.max(np.abs(predicted)) > _FAR * np.max(np.abs(observed)):
         return f"the prediction diverged, beyond {_FAR} times the extent of all snapshots"
     return ""
 

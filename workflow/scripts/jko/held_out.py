@@ -136,7 +136,7 @@ def _numbers(
 ) -> Iterator[Number]:
     """W1 and W2 to the particles held out, or to the part of them in ``truth``."""
     truth = snapshots.held_out.x if truth is None else truth
-    why = reason if cloud is None else lost(cloud, scheme, snapshots)
+    why = reason if cloud is None else lost(cloud, scheme, snapshots, s)
     seed, time = int(snapshots.seed[s]), snapshots.held_out.time
     for metric, error in METRICS.items():
         value = float("nan") if why else error(cloud, truth)
