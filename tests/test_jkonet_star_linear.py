@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 
 from clouds import followed, observed
 from jko import couplings, densities, features, linear_energy, methods, neural
+from jko.batches import single
 from jko.energies import Energy, static
 from jko.methods import Problem, jkonet_star_linear
 from jko.pairs import Pairs, coupled_pairs, in_units, units_of
@@ -108,7 +109,7 @@ def test_a_polynomial_of_degree_four_is_found_exactly():
         and "14 of them monomials of degree <= 4" in lines[0]
     )
     params = jkonet_star_linear.params_of(theta, bases, units)
-    params = jax.tree.map(lambda leaf: jkonet_star_linear._stack((leaf,))[0], params)
+    params = jax.tree.map(single, params)
     new = jnp.asarray(np.random.default_rng(5).normal(size=(40, 2)), jnp.float32)
     gradient = jax.vmap(jax.grad(lambda x: linear_energy.potential(params, x, jnp.zeros(()))))(new)
     expected = np.asarray(jax.vmap(jax.grad(quartic))(new))
@@ -331,7 +332,7 @@ def test_an_interaction_that_only_sampling_shows_is_left_out():
         theta, bases, *_ = jkonet_star_linear.solve(rows, clouds, settings, 0, silent)
         units = {"center": 0.0, "width": 1.0, "scale": 1.0, "time_center": 0.0, "time_width": 1.0}
         params = jkonet_star_linear.params_of(theta, bases, units)
-        params = jax.tree.map(lambda leaf: jkonet_star_linear._stack((leaf,))[0], params)
+        params = jax.tree.map(single, params)
         potential = functools.partial(linear_energy.potential, params, t=jnp.float32(0))
         error[name] = relative_error(potential, lambda z: z, x)
     # What V cannot help is the mean of the five errors, 0.45 per coordinate.

@@ -53,7 +53,7 @@ CLOUD_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 # Seeds the subsample of the sampling floor apart from every other use of a dataset's seeds.
 _STREAM = 3
-# How many times the extent of the data a predicted particle may reach.
+# How many times the extent of the data a predicted particle may reach, and the usual extent one of the data.
 _FAR = 100
 
 

@@ -29,7 +29,7 @@ _quiet = np.errstate(over="ignore", invalid="ignore")
 
 def lowest(basis: Mapping) -> float:
     """How far below zero s may go: the narrowest bump keeps three quarters of its sigma, and no wave is raised by more than e."""
-    squares = np.sum(basis.get("waves", np.zeros((0, 1))) ** 2, axis=1)
+    squares = np.sum(waves_of(basis) ** 2, axis=1)
     return -1 / np.max(np.append(squares, 16 / np.min(basis["sigma"])))
 
 
@@ -45,7 +45,12 @@ def values(basis: Mapping, cloud: np.ndarray, s: float = 0.0) -> np.ndarray:
 
 def count(basis: Mapping) -> int:
     """How many functions there are, m."""
-    return len(basis["monomials"]) + len(basis["centers"]) + 2 * len(basis.get("waves", ()))
+    return len(basis["monomials"]) + len(basis["centers"]) + 2 * len(waves_of(basis))
+
+
+def waves_of(basis: Mapping) -> np.ndarray:
+    """k of every wave: (q, d), none where the basis has no ``waves``."""
+    return basis.get("waves", np.zeros((0, basis["centers"].shape[1])))
 
 
 @_quiet
@@ -114,6 +119,6 @@ def _bumps(basis, cloud, s):
 
 def _waves(basis, cloud, s):
     """The waves cos(k . x) and sin(k . x), damped, at the particles (n, q) each, and their k (q, d)."""
-    waves = basis.get("waves", np.zeros((0, cloud.shape[1])))
+    waves = waves_of(basis)
     damped, phase = np.exp(-np.sum(waves**2, axis=1) * s), cloud @ waves.T
     return damped * np.cos(phase), damped * np.sin(phase), waves

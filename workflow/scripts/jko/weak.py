@@ -391,7 +391,7 @@ def _laplacians(tests, leg, there):
 def slopes(tests, cloud, s):
     """Rows of a cloud, some at a time, with the slopes of the test functions there."""
     d = cloud.shape[1]
-    waves = np.count_nonzero(tests.get("waves", ()))
+    waves = np.count_nonzero(heat.waves_of(tests))
     numbers = np.sum(tests["monomials"] < d) + d * len(tests["centers"]) + 2 * waves
     for rows in np.array_split(np.arange(len(cloud)), -(-len(cloud) * numbers // _BLOCK)):
         rows = slice(rows[0], rows[-1] + 1)

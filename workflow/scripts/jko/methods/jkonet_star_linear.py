@@ -41,6 +41,7 @@ import pandas as pd
 from jax import Array
 
 from jko import densities, features
+from jko.batches import single
 from jko.linear_energy import energy
 from jko.methods import Fit, Problem
 from jko.pairs import Pairs, coupled_pairs, in_units, places, units_of
@@ -254,7 +255,7 @@ def fit(problem: Problem, settings: Mapping, report=print) -> Fit:
             status.append(f"not solved: {error}")
         results.append(params_of(theta, bases, units) | equations)
         lines.append({"seed": seed, "epoch": 1, "loss": loss})
-    params = jax.tree.map(lambda *leaves: _stack(leaves), *results)
+    params = jax.tree.map(lambda *leaves: single(np.stack(leaves)), *results)
     return Fit(params, status, pd.DataFrame(lines))
 
 
@@ -375,8 +376,3 @@ def _error_of_folds(parts: Sequence[Quadratic], groups: Sequence[tuple[int, floa
         others = functools.reduce(Quadratic.__add__, [*parts[:f], *parts[f + 1 :]])
         errors.append(part.loss(others.minimiser(groups)))
     return float(np.mean(errors))
-
-
-def _stack(leaves: tuple) -> np.ndarray:
-    stacked = np.stack(leaves)
-    return stacked.astype(np.float32) if stacked.dtype == np.float64 else stacked

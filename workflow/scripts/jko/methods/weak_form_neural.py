@@ -134,8 +134,12 @@ def known_of(
     room, d = int(settings["largest_share"] * min(map(len, clouds))), snapshots.dimension
     factors = monomials(d, settings["degree"], min(settings["max_polynomials"], room - 2))
     count = max(2, min(settings["centers"], room - len(factors)))
-    tests = {"monomials": factors, "centers": np.zeros((count, d)), "sigma": np.ones(count)}
-    tests["waves"] = np.zeros((0, d))
+    tests = {
+        "monomials": factors,
+        "centers": np.zeros((count, d)),
+        "sigma": np.ones(count),
+        "waves": np.zeros((0, d)),
+    }
     level, cause = np.zeros(len(factors) + count), ""
     try:
         if not all(np.isfinite(cloud).all() for cloud in clouds):
